@@ -1,0 +1,1 @@
+"""Cameras, rotations, boxes and symmetries: plain numpy functions."""

@@ -1,0 +1,50 @@
+"""Rotations as 3x3 matrices, rotation vectors and xyzw quaternions."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+__all__ = ["compose_pose", "invert_pose", "project_to_rotation", "quaternion_xyzw", "rotation_angle_rad"]
+
+
+def compose_pose(rotation: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
+    """The (4, 4) pose of a (3, 3) rotation and a (3,) translation."""
+    T = np.eye(4)
+    T[:3, :3] = rotation
+    T[:3, 3] = translation_m
+    return T
+
+
+def invert_pose(T_a_b: np.ndarray) -> np.ndarray:
+    """T_b_a of a rigid (4, 4) pose T_a_b."""
+    R = T_a_b[:3, :3]
+    return compose_pose(R.T, -R.T @ T_a_b[:3, 3])
+
+
+def rotation_angle_rad(R_a: np.ndarray, R_b: np.ndarray) -> np.ndarray:
+    """The geodesic angle in [0, pi] between rotations (..., 3, 3); exact near 0 and pi, never NaN."""
+    relative = np.swapaxes(np.asarray(R_a, dtype=np.float64), -1, -2) @ np.asarray(R_b, dtype=np.float64)
+    skew = np.stack(
+        [
+            relative[..., 2, 1] - relative[..., 1, 2],
+            relative[..., 0, 2] - relative[..., 2, 0],
+            relative[..., 1, 0] - relative[..., 0, 1],
+        ],
+        axis=-1,
+    )
+    trace = np.trace(relative, axis1=-2, axis2=-1)
+    # atan2 of |sin| and cos keeps full precision where arccos has none (0 and pi).
+    return np.arctan2(np.linalg.norm(skew, axis=-1), trace - 1.0)
+
+
+def quaternion_xyzw(R: np.ndarray) -> np.ndarray:
+    """The unit quaternion (4,) x, y, z, w with w >= 0 of a (3, 3) rotation."""
+    q = Rotation.from_matrix(R).as_quat()
+    return -q if q[3] < 0 else q
+
+
+def project_to_rotation(M: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) nearest to M in the Frobenius norm, determinant +1 (Kabsch, 1976)."""
+    U, _, Vt = np.linalg.svd(np.asarray(M, dtype=np.float64))
+    return U @ np.diag([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))]) @ Vt

@@ -1,0 +1,63 @@
+"""What a symmetric object's pose means: the turns that change nothing, and errors that ignore them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mkpose_ros.geometry.rotations import rotation_angle_rad
+from mkpose_ros.types import Symmetry
+
+__all__ = ["AXES", "align_to_reference", "finite_rotations", "symmetric_rotation_error_rad"]
+
+AXES = {"x": np.array([1.0, 0.0, 0.0]), "y": np.array([0.0, 1.0, 0.0]), "z": np.array([0.0, 0.0, 1.0])}
+
+
+@lru_cache(maxsize=64)
+def finite_rotations(symmetry: Symmetry) -> np.ndarray:
+    """The group (G, 3, 3) that the finite turns generate, the identity first; read-only.
+
+    Turns about an infinite axis are left out: that axis is handled as a direction.
+    """
+    generators = [
+        Rotation.from_rotvec(AXES[name] * 2.0 * np.pi / order).as_matrix()
+        for name, order in zip("xyz", symmetry.orders, strict=True)
+        if order > 1 and name not in symmetry.infinite_axes
+    ]
+    group = [np.eye(3)]
+    for element in group:  # grows while it is walked, until closed
+        for generator in generators:
+            candidate = generator @ element
+            if not any(np.allclose(candidate, known, atol=1e-9) for known in group):
+                group.append(candidate)
+        if len(group) > 120:
+            raise ValueError(f"Symmetry.orders {symmetry.orders} do not generate a small finite group")
+    result = np.stack(group)
+    result.setflags(write=False)
+    return result
+
+
+def align_to_reference(R: np.ndarray, R_reference: np.ndarray, symmetry: Symmetry) -> np.ndarray:
+    """The rotation (3, 3), equal to R under the symmetry, that is nearest to R_reference."""
+    candidates = R @ finite_rotations(symmetry)
+    for name in symmetry.infinite_axes:
+        candidates = np.stack([_turn_about_axis(c, R_reference, AXES[name]) for c in candidates])
+    return candidates[np.argmin(rotation_angle_rad(candidates, R_reference[None]))]
+
+
+def _turn_about_axis(R: np.ndarray, R_reference: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """R turned about its own axis so that it is as near as possible to R_reference."""
+    relative = R.T @ R_reference
+    # The twist of the swing-twist decomposition maximises trace(turn^T relative).
+    vector = np.array(
+        [relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]]
+    )
+    angle = np.arctan2(vector @ axis, np.trace(relative) - axis @ relative @ axis)
+    return R @ Rotation.from_rotvec(axis * angle).as_matrix()
+
+
+def symmetric_rotation_error_rad(R_a: np.ndarray, R_b: np.ndarray, symmetry: Symmetry) -> float:
+    """The smallest angle between R_a and any rotation that the symmetry makes equal to R_b."""
+    return float(rotation_angle_rad(R_a, align_to_reference(R_b, R_a, symmetry)))
