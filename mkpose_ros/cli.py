@@ -10,20 +10,24 @@ import click
 from mkpose_ros import __version__
 from mkpose_ros.errors import MkposeError
 
-# command -> module:function; a command's module may need an extra that this machine lacks.
+# command -> (module:function, summary). A command's module may need an extra that this machine lacks, so the summary
+# stands here and the module is imported only when the command is called.
 COMMANDS = {
-    "demo": "mkpose_ros.commands.demo:demo",
-    "run": "mkpose_ros.commands.run:run",
-    "image": "mkpose_ros.commands.image:image",
-    "bench": "mkpose_ros.commands.bench:bench",
-    "view": "mkpose_ros.commands.view:view",
-    "synth": "mkpose_ros.commands.synth:synth",
-    "data": "mkpose_ros.commands.data:data",
-    "train": "mkpose_ros.commands.train:train",
-    "ablate": "mkpose_ros.commands.train:ablate",
-    "export": "mkpose_ros.commands.export:export",
-    "export-segmenter": "mkpose_ros.commands.export_segmenter:export_segmenter",
-    "eval": "mkpose_ros.commands.eval:evaluate",
+    "demo": ("mkpose_ros.commands.demo:demo", "Play the shipped recording through the node and show what it finds."),
+    "run": ("mkpose_ros.commands.run:run", "Start the node without launch."),
+    "image": ("mkpose_ros.commands.image:image", "Find the objects of one RGB-D frame from files, without ROS."),
+    "bench": ("mkpose_ros.commands.bench:bench", "Time the node, the engines, the segmentation or the pipeline."),
+    "view": ("mkpose_ros.commands.view:view", "Look at a result or a data-set frame in 3D."),
+    "synth": ("mkpose_ros.commands.synth:synth", "Render RGB-D scenes with ground truth."),
+    "data": ("mkpose_ros.commands.data:data", "Inspect data sets."),
+    "train": ("mkpose_ros.commands.train:train", "Train MK-Pose or the segmenter."),
+    "ablate": ("mkpose_ros.commands.train:ablate", "Train the paper's ablations on equal budgets."),
+    "export": ("mkpose_ros.commands.export:export", "Export MK-Pose to ONNX (fp32, fp16, int8)."),
+    "export-segmenter": (
+        "mkpose_ros.commands.export_segmenter:export_segmenter",
+        "Export a Mask R-CNN to ONNX and check that both agree.",
+    ),
+    "eval": ("mkpose_ros.commands.eval:evaluate", "Measure poses against ground truth."),
 }
 
 
@@ -36,8 +40,12 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, function = COMMANDS[name].split(":")
+        module, function = COMMANDS[name][0].split(":")
         return getattr(importlib.import_module(module), function)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.command(cls=LazyGroup, context_settings={"show_default": True})
