@@ -1,0 +1,168 @@
+"""From a segmenter's raw instances to the ones worth a pose: thresholds, duplicates, depth, counts.
+
+The order matters: cheap tests first, and the depth clean-up only for instances that survive them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from mkpose_ros.errors import InputError
+from mkpose_ros.segmentation.masks import mask_box
+from mkpose_ros.types import Instance, RgbdFrame
+
+__all__ = ["CleanConfig", "clean_instances", "main_depth_cluster", "without_flying_pixels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanConfig:
+    """What an instance must be to be kept. Lengths in metres."""
+
+    score_threshold: float = 0.5
+    class_thresholds: Mapping[str, float] = field(default_factory=dict)  # a category's own threshold
+    categories: Collection[str] | None = None  # only these; None: all
+    max_instances: int = 16  # the most certain ones
+    min_points: int = 32  # pixels with depth that must remain
+    duplicate_iou: float = 0.6  # of two masks, whatever their categories
+    duplicate_cover: float = 0.85  # part of the smaller mask that lies in the larger one
+    depth_gap_m: float = 0.04  # an empty gap this wide along depth separates two things
+    edge_step_m: float = 0.015  # neighbours further apart in depth (plus 1 % of the depth) do not support each other
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "duplicate_iou", "duplicate_cover"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"segmentation: {name} is {getattr(self, name)}, expected a number from 0 to 1")
+        for name in ("max_instances", "min_points", "depth_gap_m", "edge_step_m"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"segmentation: {name} is {getattr(self, name)}, expected a positive number")
+
+
+def clean_instances(
+    frame: RgbdFrame,
+    instances: Sequence[Instance],
+    config: CleanConfig | None = None,
+    dropped: Counter[str] | None = None,
+) -> list[Instance]:
+    """The instances to estimate poses of, most certain first, with cleaned masks and tight boxes.
+
+    A pixel belongs to one instance only: the more certain one. `dropped` counts the rest by reason: "class",
+    "score", "duplicate", "points", "cap".
+    """
+    config = config or CleanConfig()
+    dropped = Counter() if dropped is None else dropped
+    kept: list[Instance] = []
+    taken = np.zeros(frame.depth_m.shape, bool)
+    for instance in sorted(instances, key=lambda i: -i.score):
+        reason = _unwanted(instance, config) or ("duplicate" if _is_duplicate(instance, kept, config) else "")
+        if not reason and len(kept) == config.max_instances:
+            reason = "cap"
+        if not reason:
+            mask = _clean_mask(instance, frame.depth_m, taken, config)
+            reason = "points" if mask is None else ""
+        if reason:
+            dropped[reason] += 1
+            continue
+        taken |= mask
+        kept.append(replace(instance, mask=mask, box2d=mask_box(mask)))
+    return kept
+
+
+def without_flying_pixels(depth_m: np.ndarray, mask: np.ndarray, edge_step_m: float) -> np.ndarray:
+    """A (H, W) bool mask less the pixels that float between two surfaces.
+
+    A pixel on a surface has neighbours, in the mask or not, at nearly its depth: at least a third of the measured
+    ones (a corner has 3 of 8). Pixels without a measurement stay.
+    """
+    valid = depth_m > 0
+    padded_depth = np.pad(np.where(valid, depth_m, np.inf), 1, constant_values=np.inf)
+    tolerance = edge_step_m + 0.01 * depth_m
+    supporters = np.zeros(depth_m.shape, np.uint8)
+    neighbours = np.zeros(depth_m.shape, np.uint8)
+    height, width = depth_m.shape
+    for dy in range(3):
+        for dx in range(3):
+            if (dy, dx) != (1, 1):
+                other = padded_depth[dy : dy + height, dx : dx + width]
+                neighbours += np.isfinite(other)
+                supporters += np.abs(other - depth_m) < tolerance
+    return mask & ~(valid & (3 * supporters < np.maximum(neighbours, 1)))
+
+
+def main_depth_cluster(depth_m: np.ndarray, mask: np.ndarray, gap_m: float) -> np.ndarray:
+    """A (H, W) bool mask less the measured pixels that an empty gap in depth separates from its largest part.
+
+    Working on the values and not on the image keeps an object whole that something in front of it cuts in two.
+    Pixels without a measurement stay.
+    """
+    valid = mask & (depth_m > 0)
+    values = depth_m[valid]
+    if values.size == 0:
+        return mask
+    near = values.min()
+    bin_m = gap_m / 4
+    bins = np.minimum((values - near) / bin_m, 5000).astype(np.int32)  # a wild value costs no memory
+    counts = np.bincount(bins)
+    occupied = np.flatnonzero(counts > 0.002 * values.size)
+    cluster_of_occupied = np.cumsum(np.diff(occupied, prepend=occupied[0]) > 4)
+    weight = np.bincount(cluster_of_occupied, weights=counts[occupied])
+    members = occupied[cluster_of_occupied == weight.argmax()]
+    low, high = near + members[0] * bin_m, near + (members[-1] + 1) * bin_m
+    return mask & ~(valid & ((depth_m < low) | (depth_m >= high)))
+
+
+def _unwanted(instance: Instance, config: CleanConfig) -> str:
+    if config.categories is not None and instance.category not in config.categories:
+        return "class"
+    threshold = config.class_thresholds.get(instance.category, config.score_threshold)
+    return "score" if not instance.score >= threshold else ""  # a NaN score fails too
+
+
+def _is_duplicate(instance: Instance, kept: Sequence[Instance], config: CleanConfig) -> bool:
+    return any(_same_object(instance, other, config) for other in kept)
+
+
+def _same_object(a: Instance, b: Instance, config: CleanConfig) -> bool:
+    x0, y0 = np.maximum(a.box2d[:2], b.box2d[:2])
+    x1, y1 = np.minimum(a.box2d[2:], b.box2d[2:])
+    if x1 <= x0 or y1 <= y0:
+        return False
+    window = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
+    common = int(np.count_nonzero(a.mask[window] & b.mask[window]))
+    area_a, area_b = int(np.count_nonzero(a.mask)), int(np.count_nonzero(b.mask))
+    if common == 0:
+        return False
+    iou = common / (area_a + area_b - common)
+    return iou >= config.duplicate_iou or common >= config.duplicate_cover * min(area_a, area_b)
+
+
+def _clean_mask(instance: Instance, depth_m: np.ndarray, taken: np.ndarray, config: CleanConfig) -> np.ndarray | None:
+    """The cleaned (H, W) mask, or None when too few measured pixels remain."""
+    x0, y0, x1, y1 = mask_box(instance.mask).astype(int)
+    window = np.s_[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1]
+    depth = np.where(np.isfinite(depth_m[window]), depth_m[window], 0)
+    part = instance.mask[window] & ~taken[window]
+    if np.count_nonzero(part & (depth > 0)) < config.min_points:
+        return None
+    part = without_flying_pixels(depth, part, config.edge_step_m)
+    part = main_depth_cluster(depth, part, config.depth_gap_m)
+    part = _without_islands(part)
+    if np.count_nonzero(part & (depth > 0)) < config.min_points:
+        return None
+    mask = np.zeros_like(instance.mask)
+    mask[window] = part
+    return mask
+
+
+def _without_islands(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:
+    """Drops islands smaller than `min_share` of the largest one; larger ones may be an occluded object's other half."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # the background
+    return (areas >= min_share * areas.max())[labels] & mask

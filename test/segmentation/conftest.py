@@ -1,0 +1,86 @@
+"""A segmenter model whose answer is known: an ONNX file that returns the constants it was written with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkpose_ros.types import CameraIntrinsics, RgbdFrame
+
+onnx = pytest.importorskip("onnx")
+
+CATEGORIES = ("bottle", "mug", "", "unicorn")
+
+
+def write_constant_model(
+    path: Path, boxes=(), scores=(), labels=(), size=28, kind_of_model="segmenter", **metadata
+) -> Path:
+    """An ONNX file of the segmenter's contract, 96x128, that finds the same things in every image."""
+    helper = onnx.helper
+    count = len(boxes)
+    values = {
+        "boxes": np.asarray(boxes, np.float32).reshape(count, 4),
+        "scores": np.asarray(scores, np.float32).reshape(count),
+        "labels": np.asarray(labels, np.int64).reshape(count),
+        "masks": np.ones((count, 28, 28), np.float32),
+    }
+    described = {
+        "kind": kind_of_model, "format_version": 1, "input_height": 96, "input_width": 128,
+        "categories": CATEGORIES, **metadata,
+    }  # fmt: skip
+    # The image takes part in the result (times zero), or the runtimes would drop the input.
+    nodes = [
+        helper.make_node("Cast", ["image"], ["real"], to=1),
+        helper.make_node("ReduceSum", ["real"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+    ]
+    initializers = [onnx.numpy_helper.from_array(np.float32(0), "zero")]
+    outputs = []
+    for name, value in values.items():
+        initializers.append(onnx.numpy_helper.from_array(value, f"{name}_value"))
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        if name == "scores":
+            nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
+        else:
+            nodes.append(helper.make_node("Identity", [f"{name}_value"], [name]))
+        outputs.append(helper.make_tensor_value_info(name, kind, value.shape))
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, (96, 128, 3))
+    graph = helper.make_graph(nodes, "constant", [image], outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if kind_of_model != "other":
+        helper.set_model_props(model, {"mkpose": json.dumps(described)})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def constant_model(tmp_path):
+    """Write such a model: constant_model(boxes, scores, labels, **metadata) -> its path."""
+
+    def write(*arguments, **metadata) -> Path:
+        return write_constant_model(tmp_path / "model.onnx", *arguments, **metadata)
+
+    return write
+
+
+def _make_frame(height=96, width=128, depth_m=1.0, value=90) -> RgbdFrame:
+    """A grey frame of constant depth."""
+    return RgbdFrame(
+        rgb=np.full((height, width, 3), value, np.uint8),
+        depth_m=np.full((height, width), depth_m, np.float32),
+        intrinsics=CameraIntrinsics(100.0, 100.0, width / 2, height / 2, width, height),
+    )
+
+
+@pytest.fixture
+def frame() -> RgbdFrame:
+    return _make_frame()
+
+
+@pytest.fixture
+def make_frame():
+    """make_frame(height, width, depth_m, value) -> a grey frame of constant depth."""
+    return _make_frame
