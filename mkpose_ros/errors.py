@@ -21,3 +21,11 @@ class EngineError(MkposeError):
 
 class DependencyError(MkposeError, ImportError):
     """An optional package is missing; the message names the extra that brings it."""
+
+
+class DeviceMemoryError(EngineError):
+    """The device's memory does not suffice; a smaller batch may."""
+
+
+class DeviceLostError(EngineError):
+    """The device does not answer any more; only a new process can use it again, so this one must exit."""

@@ -1,0 +1,116 @@
+"""Opening an engine by name, or the best one at hand with the reason logged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from mkpose_ros.errors import DependencyError, EngineError, InputError, ModelError
+from mkpose_ros.inference.base import PoseEngine
+
+__all__ = ["ENGINES", "EngineOptions", "PoseEngine", "available_engines", "open_engine", "physical_cores"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What an engine may be told; each takes what concerns it."""
+
+    threads: int = 0  # of CPU engines; 0: one for each physical core
+    precision: str = "fp32"  # "fp32"; "bf16" for OpenVINO; "fp16" for TensorRT, from model_fp16.onnx
+    device_index: int = 0  # of the GPU
+    cache_folder: Path | None = None  # of built TensorRT engines; None: the user's cache folder
+
+
+def physical_cores() -> int:
+    """The cores that this process may use, hyper-threads not counted."""
+    allowed = len(psutil.Process().cpu_affinity() or [0])
+    return max(min(psutil.cpu_count(logical=False) or 1, allowed), 1)
+
+
+def open_engine(model_path: Path | str, backend: str = "auto", **options: object) -> PoseEngine:
+    """Open the model of a file ``model.onnx``, or of the folder that holds it, with one of ENGINES or "auto".
+
+    ``options`` are those of EngineOptions. "auto" takes the first engine that opens, in the order of ENGINES, and
+    logs why. Raises InputError for an unknown name, ModelError for the model, EngineError or DependencyError
+    when the engine can't be had.
+    """
+    settings = EngineOptions(**options)
+    path = _model_file(Path(model_path))
+    if backend != "auto":
+        if backend not in ENGINES:
+            raise InputError(f"engine {backend!r} is unknown: expected auto, {', '.join(ENGINES)}")
+        return _open(backend, path, settings)
+    refusals = []
+    for name in ENGINES:
+        try:
+            engine = _open(name, path, settings)
+        except (EngineError, DependencyError) as error:
+            refusals.append(f"{name}: {error}")
+            continue
+        logger.info("engine %s chosen: the fastest at hand%s", name, "".join(f"; not {r}" for r in refusals))
+        return engine
+    raise EngineError(f"no engine can run {path}: " + "; ".join(refusals))
+
+
+def available_engines() -> dict[str, str]:
+    """For each engine the package that this machine lacks for it; empty where the package is there."""
+    return {
+        name: "" if find_spec(spec.package) else f"package {spec.package} is missing" for name, spec in ENGINES.items()
+    }
+
+
+def _open(name: str, path: Path, options: EngineOptions) -> PoseEngine:
+    spec = ENGINES[name]
+    if find_spec(spec.package) is None:
+        raise DependencyError(f"the package {spec.package} is not installed: pip install {spec.install}")
+    try:
+        return spec.open(path, options)
+    except ImportError as error:  # a package that is there but can't load its libraries
+        raise DependencyError(f"{name}: {error}; install it again: pip install {spec.install}") from error
+
+
+def _model_file(path: Path) -> Path:
+    if path.is_dir():
+        path = path / "model.onnx"
+    if not path.is_file():
+        raise ModelError(f"model {path} is missing: give the path of a model.onnx written by `mkpose export`")
+    return path
+
+
+def _open_onnxruntime(path: Path, options: EngineOptions) -> PoseEngine:
+    from mkpose_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, threads=options.threads or physical_cores())
+
+
+def _open_onnxruntime_cuda(path: Path, options: EngineOptions) -> PoseEngine:
+    from mkpose_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(path, device="cuda", device_index=options.device_index, threads=1)
+
+
+def _open_openvino(path: Path, options: EngineOptions) -> PoseEngine:
+    from mkpose_ros.inference.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(path, threads=options.threads or physical_cores(), precision=options.precision)
+
+
+@dataclass(frozen=True)
+class _EngineSpec:
+    package: str
+    install: str
+    open: Callable[[Path, EngineOptions], PoseEngine]
+
+
+ENGINES = {  # in the order in which "auto" tries them
+    "onnxruntime-cuda": _EngineSpec("onnxruntime", "onnxruntime-gpu", _open_onnxruntime_cuda),
+    "openvino": _EngineSpec("openvino", "mkpose_ros", _open_openvino),
+    "onnxruntime": _EngineSpec("onnxruntime", "mkpose_ros", _open_onnxruntime),
+}

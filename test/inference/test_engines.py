@@ -1,0 +1,218 @@
+"""The engines: the same numbers from each, any batch, and clear words for what is wrong."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from mkpose_ros.errors import DependencyError, DeviceMemoryError, EngineError, InputError, ModelError
+from mkpose_ros.inference.base import OUTPUTS, PoseEngine
+from mkpose_ros.inference.engine import ENGINES, open_engine, physical_cores
+from mkpose_ros.inference.metadata import read_metadata
+
+CPU_ENGINES = ("onnxruntime", "openvino")
+
+
+def _expected(inputs):
+    """The tiny model's translation and size, in numpy."""
+    points, mask = inputs["points"], inputs["text_mask"][..., None]
+    extent = points.max(axis=1) - points.min(axis=1)
+    grey = inputs["image"].mean(axis=(1, 2, 3))[:, None] / 1000.0
+    return points.mean(axis=1), extent + grey + (inputs["text"] * mask).sum(axis=(1, 2))[:, None]
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+@pytest.mark.parametrize("batch", [1, 2, 5, 16, 37])
+def test_an_engine_gives_the_models_numbers_for_any_batch(tiny_model, make_inputs, backend, batch):
+    engine = open_engine(tiny_model, backend)
+    inputs = make_inputs(batch)
+    outputs = engine.infer(inputs)
+    translation, size = _expected(inputs)
+    np.testing.assert_allclose(outputs["translation"], translation, atol=1e-6)
+    np.testing.assert_allclose(outputs["size"], size, atol=1e-5)
+    assert set(outputs) == set(OUTPUTS)
+    assert all(len(value) == batch and value.dtype == np.float32 for value in outputs.values())
+    engine.close()
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_an_empty_batch_gives_empty_outputs_of_the_right_shapes(tiny_model, make_inputs, backend):
+    outputs = open_engine(tiny_model, backend).infer(make_inputs(0))
+    assert outputs["rotation"].shape == (0, 3, 3)
+    assert outputs["keypoints"].shape[0] == 0
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_outputs_of_one_call_survive_the_next_call(tiny_model, make_inputs, backend):
+    engine = open_engine(tiny_model, backend)
+    first = engine.infer(make_inputs(3, seed=1))
+    kept = {name: value.copy() for name, value in first.items()}
+    engine.infer(make_inputs(3, seed=2))
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(first[name], kept[name])
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_a_closed_engine_says_so(tiny_model, make_inputs, backend):
+    engine = open_engine(tiny_model, backend)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="open the engine again"):
+        engine.infer(make_inputs(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("points", lambda x: x[:, :20], r"points is float32 \(2, 20, 3\), expected float32 \(2, 32, 3\)"),
+        ("image", lambda x: x.astype(np.float32), "image is float32"),
+        ("image", lambda x: x[:, :8], "image"),
+        ("pixels", lambda x: x[:1], "pixels"),
+        ("text", lambda x: x[0], "text"),
+        ("text_mask", lambda x: x[:, :1], "text_mask"),
+        ("points", lambda x: x * np.nan, "NaN"),
+        ("pixels", lambda x: x + np.inf, "NaN or infinity"),
+    ],
+)
+def test_wrong_inputs_are_refused_by_name(tiny_model, make_inputs, name, change, message):
+    inputs = make_inputs(2)
+    inputs[name] = change(inputs[name])
+    with pytest.raises(InputError, match=message):
+        open_engine(tiny_model, "onnxruntime").infer(inputs)
+
+
+def test_missing_inputs_are_named(tiny_model, make_inputs):
+    inputs = make_inputs(1)
+    del inputs["text"], inputs["pixels"]
+    with pytest.raises(InputError, match="lack pixels, text"):
+        open_engine(tiny_model, "onnxruntime").infer(inputs)
+
+
+def test_auto_opens_an_engine_and_logs_the_reason(tiny_model, make_inputs, caplog):
+    with caplog.at_level(logging.INFO, logger="mkpose_ros"):
+        engine = open_engine(tiny_model, "auto")
+    assert engine.name in ENGINES
+    assert f"engine {engine.name} chosen" in caplog.text
+    assert "not onnxruntime-cuda: " in caplog.text or "cuda" in engine.name or "tensorrt" in engine.name
+
+
+def test_auto_passes_over_what_is_not_installed(tiny_model, monkeypatch, caplog):
+    monkeypatch.setattr(
+        "mkpose_ros.inference.engine.find_spec", lambda name: None if name != "onnxruntime" else object()
+    )
+    with caplog.at_level(logging.INFO, logger="mkpose_ros"):
+        assert open_engine(tiny_model).name == "onnxruntime"
+    assert "openvino is not installed" in caplog.text
+    with pytest.raises(DependencyError, match="pip install"):
+        open_engine(tiny_model, "openvino")
+
+
+def test_an_unknown_engine_is_refused_with_the_list(tiny_model):
+    with pytest.raises(InputError, match=r"'openvion' is unknown: expected auto, .*openvino"):
+        open_engine(tiny_model, "openvion")
+
+
+def test_a_folder_stands_for_the_model_in_it(tiny_model):
+    assert open_engine(tiny_model.parent, "onnxruntime").metadata.size == "tiny"
+
+
+def test_metadata_is_read_without_an_engine(tiny_model):
+    metadata = read_metadata(tiny_model)
+    assert (metadata.size, metadata.crop_px, metadata.n_points) == ("tiny", 16, 32)
+    assert metadata.categories == ("mug", "bottle")
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [(2, r"newer: update mkpose_ros"), (0, r"older: run `mkpose export` again")]
+)
+def test_a_model_of_another_format_says_what_to_do(make_tiny_model, tmp_path, version, advice):
+    path = make_tiny_model(tmp_path / "model.onnx", {"format_version": version})
+    with pytest.raises(ModelError, match=f"format version {version}.*reads 1.*{advice}"):
+        open_engine(path)
+
+
+@pytest.mark.parametrize("backend", ["auto", *CPU_ENGINES])
+def test_a_missing_model_is_named(tmp_path, backend):
+    with pytest.raises(ModelError, match=r"model\.onnx is missing"):
+        open_engine(tmp_path, backend)
+
+
+@pytest.mark.parametrize("backend", ["auto", *CPU_ENGINES])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "random", "other"])
+def test_a_damaged_model_is_a_model_error_that_names_the_file(tiny_model, backend, damage):
+    content = tiny_model.read_bytes()
+    damaged = {
+        "empty": b"",
+        "truncated": content[: len(content) // 2],
+        "random": np.random.default_rng(0).bytes(1000),
+        "other": b"\x89PNG\r\n\x1a\n" + bytes(500),
+    }[damage]
+    tiny_model.write_bytes(damaged)
+    with pytest.raises(ModelError, match=str(tiny_model)):
+        open_engine(tiny_model, backend)
+
+
+def test_metadata_that_lacks_keys_names_them(make_tiny_model, tmp_path):
+    path = make_tiny_model(tmp_path / "model.onnx", {"crop_px": None})
+    with pytest.raises(ModelError, match="mkpose export"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_a_model_with_other_outputs_is_refused(tiny_model, backend):
+    import onnx
+
+    model = onnx.load(str(tiny_model))
+    del model.graph.output[-1]
+    onnx.save(model, str(tiny_model))
+    with pytest.raises(ModelError, match="axis_symmetric"):
+        open_engine(tiny_model, backend)
+
+
+class _SmallMemory(PoseEngine):
+    """Has memory for a few instances only, as a GPU that others use too."""
+
+    name = "small-memory"
+
+    def __init__(self, metadata, room):
+        self.metadata, self.room, self.freed, self.batches = metadata, room, 0, []
+
+    def _run(self, inputs):
+        batch = len(inputs["points"])
+        self.batches.append(batch)
+        if batch > self.room:
+            raise DeviceMemoryError("out of memory")
+        return {"translation": inputs["points"].mean(axis=1)}
+
+    def _free_memory(self):
+        self.freed += 1
+
+    def close(self):
+        pass
+
+
+def test_a_full_device_gets_smaller_batches_and_no_frame_is_lost(tiny_model, make_inputs):
+    engine = _SmallMemory(read_metadata(tiny_model), room=5)
+    inputs = make_inputs(20)
+    np.testing.assert_allclose(engine.infer(inputs)["translation"], inputs["points"].mean(axis=1))
+    assert engine.batches == [16, 8, 4, 4, 4, 4, 4]
+    assert engine.freed == 2
+    engine.batches.clear()
+    engine.infer(inputs)
+    assert max(engine.batches) == 4
+
+
+def test_a_device_without_room_for_one_instance_is_an_error(tiny_model, make_inputs):
+    with pytest.raises(EngineError, match="one instance does not fit"):
+        _SmallMemory(read_metadata(tiny_model), room=0).infer(make_inputs(3))
+
+
+def test_threads_default_to_the_physical_cores_allowed():
+    assert 1 <= physical_cores() <= 1024
+
+
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_warming_up_runs_without_text_features(tiny_model, backend):
+    open_engine(tiny_model, backend).warm_up((4, 6), batches=(1, 2))
