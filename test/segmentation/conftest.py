@@ -19,7 +19,7 @@ def write_constant_model(
     path: Path, boxes=(), scores=(), labels=(), size=28, kind_of_model="segmenter", **metadata
 ) -> Path:
     """An ONNX file of the segmenter's contract, 96x128, that finds the same things in every image."""
-    helper = onnx.helper
+    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
     count = len(boxes)
     values = {
         "boxes": np.asarray(boxes, np.float32).reshape(count, 4),
@@ -31,22 +31,25 @@ def write_constant_model(
         "kind": kind_of_model, "format_version": 1, "input_height": 96, "input_width": 128,
         "categories": CATEGORIES, **metadata,
     }  # fmt: skip
-    # The image takes part in the result (times zero), or the runtimes would drop the input.
+    # The number of rows depends on the image (times zero), as a detector's does, or all would be folded away.
     nodes = [
-        helper.make_node("Cast", ["image"], ["real"], to=1),
-        helper.make_node("ReduceSum", ["real"], ["sum"], keepdims=0),
-        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["image"], ["integers"], to=onnx.TensorProto.INT64),
+        helper.make_node("ReduceSum", ["integers"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "none"], ["nothing"]),
+        helper.make_node("Add", ["rows", "nothing"], ["end"]),
     ]
-    initializers = [onnx.numpy_helper.from_array(np.float32(0), "zero")]
+    initializers = [
+        from_array(np.int64(0), "none"),
+        from_array(np.int64([count]), "rows"),
+        from_array(np.int64([0]), "start"),
+    ]
     outputs = []
     for name, value in values.items():
-        initializers.append(onnx.numpy_helper.from_array(value, f"{name}_value"))
+        padded = np.concatenate([value, np.zeros((1, *value.shape[1:]), value.dtype)])
+        initializers.append(from_array(padded, f"all_{name}"))
+        nodes.append(helper.make_node("Slice", [f"all_{name}", "start", "end", "start"], [name]))
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        if name == "scores":
-            nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
-        else:
-            nodes.append(helper.make_node("Identity", [f"{name}_value"], [name]))
-        outputs.append(helper.make_tensor_value_info(name, kind, value.shape))
+        outputs.append(helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]]))
     image = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, (96, 128, 3))
     graph = helper.make_graph(nodes, "constant", [image], outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
