@@ -1,0 +1,312 @@
+"""Ground truth of NOCS-layout frames: from JSON, label pickles, result pickles, or the NOCS map itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mkpose_ros.categories import NOCS_CATEGORIES
+from mkpose_ros.datasets.alignment import align_nocs_map, handle_visible_in_map
+from mkpose_ros.datasets.base import Faults, checked_truth
+from mkpose_ros.datasets.pickles import load_pickle
+from mkpose_ros.errors import InputError
+from mkpose_ros.types import ObjectTruth, RgbdFrame, Symmetry
+
+__all__ = ["MetaLine", "TruthSources", "find_above", "read_meta", "read_truths", "result_pickle"]
+
+
+@dataclass(frozen=True)
+class MetaLine:
+    """One line of `_meta.txt`: instance id, class id (0 is a distractor), then a model, or a synset and a model."""
+
+    instance_id: int
+    class_id: int
+    model: str
+    synset: str = ""
+
+
+@dataclass(frozen=True)
+class TruthSources:
+    """What a frame offers for finding the poses of its objects."""
+
+    stem: Path
+    kind: str  # "own", "camera" or "real"
+    frame: RgbdFrame
+    instance_ids: np.ndarray  # (H, W) int32
+    nocs: np.ndarray | None  # (H, W, 3)
+
+    def file(self, suffix: str) -> Path:
+        """The path of one of the frame's files."""
+        return self.stem.with_name(self.stem.name + suffix)
+
+
+def read_truths(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
+    """The objects of a frame whose pixels are seen, from the best source at hand; others are noted and left out."""
+    if sources.file("_truth.json").is_file():
+        yield from _from_json(sources, faults)
+    elif sources.file("_label.pkl").is_file():
+        yield from _from_label_pickle(sources, faults)
+    elif (gts := result_pickle(sources.stem, sources.kind, ("gts",))) is not None:
+        yield from _from_result_pickle(sources, gts, faults)
+    else:
+        yield from _from_nocs_map(sources, faults)
+
+
+def read_meta(path: Path, faults: Faults) -> list[MetaLine]:
+    """The lines of a meta file; malformed ones are noted. Raises InputError when the file can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; the frame needs this file") from error
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            synset, model = (words[2], words[3]) if len(words) == 4 else ("", words[2])
+            lines.append(MetaLine(int(words[0]), int(words[1]), model, synset))
+        except (IndexError, ValueError):
+            faults.note(
+                path, f"line {number} is {line!r}; expected `instance class model` or `instance class set model`"
+            )
+    return lines
+
+
+def _seen_meta(sources: TruthSources, faults: Faults) -> list[MetaLine]:
+    """The meta lines of benchmark objects that have pixels; mask values without a line are noted."""
+    path = sources.file("_meta.txt")
+    lines = read_meta(path, faults)
+    seen = {int(i) for i in np.unique(sources.instance_ids)} - {0}
+    missing = sorted(seen - {line.instance_id for line in lines})
+    if missing:
+        faults.note(path, f"no line for instance {', '.join(map(str, missing))} of the mask; skipped")
+    unknown = [line for line in lines if not 0 <= line.class_id <= len(NOCS_CATEGORIES)]
+    for line in unknown:
+        faults.note(path, f"instance {line.instance_id} has class {line.class_id}; expected 0 to 6; skipped")
+    return [line for line in lines if line.instance_id in seen and line.class_id and line not in unknown]
+
+
+def _from_json(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
+    """Our own scenes: `{"objects": [{instance_id, category, model, T_cam_obj, size_m, handle_visible, symmetry}]}`."""
+    path = sources.file("_truth.json")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["objects"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f'{path}: {error!r}; expected a JSON object with "objects"') from error
+    seen = set(np.unique(sources.instance_ids).tolist())
+    for entry in entries:
+        try:
+            if entry["instance_id"] not in seen:
+                continue
+            T = np.array(entry["T_cam_obj"], dtype=np.float64)
+            symmetry = entry.get("symmetry")
+            yield checked_truth(
+                instance_id=entry["instance_id"],
+                category=entry["category"],
+                model=entry["model"],
+                rotation=T[:3, :3],
+                translation_m=T[:3, 3],
+                size_m=entry["size_m"],
+                handle_visible=entry.get("handle_visible", True),
+                symmetry=symmetry and Symmetry(tuple(symmetry["infinite_axes"]), tuple(symmetry["orders"])),
+            )
+        except InputError as error:
+            faults.note(path, str(error))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            faults.note(path, f"object {entry!r:.80}: {error!r}; skipped")
+
+
+def _from_label_pickle(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
+    """The `_label.pkl` that the field's preprocessing writes: one list per property, sizes in units of scales."""
+    path = sources.file("_label.pkl")
+    label = load_pickle(path)
+    handles = _field(label, "handle_visibility", path, optional=True)
+    columns = {
+        key: _field(label, key, path)
+        for key in ("instance_ids", "class_ids", "model_list", "rotations", "translations", "scales", "sizes")
+    }
+    for index, instance_id in enumerate(columns["instance_ids"]):
+        try:
+            yield checked_truth(
+                instance_id=int(instance_id),
+                category=_category(columns["class_ids"][index]),
+                model=str(columns["model_list"][index]),
+                rotation=columns["rotations"][index],
+                translation_m=columns["translations"][index],
+                size_m=np.asarray(columns["sizes"][index], dtype=np.float64) * float(columns["scales"][index]),
+                handle_visible=_handle(sources, int(instance_id), handles, index),
+            )
+        except (InputError, IndexError, TypeError, ValueError) as error:
+            faults.note(path, str(error))
+
+
+def _from_result_pickle(sources: TruthSources, path: Path, faults: Faults) -> Iterator[ObjectTruth]:
+    """The benchmark's ground-truth pickles: gt_RTs carry the scale, gt_scales the extents in its units.
+
+    They name no instance ids; objects are matched to meta lines by model and, failing that, by overlap of boxes.
+    """
+    result = load_pickle(path)
+    RTs = np.asarray(_field(result, "gt_RTs", path), dtype=np.float64).reshape(-1, 4, 4)
+    sizes = np.asarray(_field(result, "gt_scales", path), dtype=np.float64).reshape(-1, 3)
+    classes = _field(result, "gt_class_ids", path)
+    boxes = np.asarray(_field(result, "gt_bboxes", path), dtype=np.float64).reshape(-1, 4)
+    handles = _field(result, "gt_handle_visibility", path, optional=True)
+    models = [str(m) for m in result.get("obj_list", [""] * len(RTs))]
+    lines = _seen_meta(sources, faults)
+    for index in range(min(len(RTs), len(classes))):
+        line = _matching_line(lines, int(classes[index]), models[index], boxes[index], sources.instance_ids)
+        if line is None:
+            faults.note(path, f"object {index} (class {classes[index]}) matches no instance of the mask; skipped")
+            continue
+        lines.remove(line)
+        scale = np.cbrt(np.linalg.det(RTs[index, :3, :3]))
+        try:
+            yield checked_truth(
+                instance_id=line.instance_id,
+                category=_category(line.class_id),
+                model=line.model,
+                rotation=RTs[index, :3, :3] / scale if scale else np.zeros((3, 3)),
+                translation_m=RTs[index, :3, 3],
+                size_m=sizes[index] * scale,
+                handle_visible=_handle(sources, line.instance_id, handles, index),
+            )
+        except InputError as error:
+            faults.note(path, str(error))
+
+
+def _matching_line(
+    lines: list[MetaLine], class_id: int, model_path: str, box_yxyx: np.ndarray, ids: np.ndarray
+) -> MetaLine | None:
+    same = [line for line in lines if line.class_id == class_id]
+    by_model = [line for line in same if line.model in model_path]
+    if len(by_model) == 1:
+        return by_model[0]
+    overlaps = [_box_iou(_box_yxyx(ids == line.instance_id), box_yxyx) for line in same]
+    return same[int(np.argmax(overlaps))] if overlaps and max(overlaps) > 0.5 else None
+
+
+def _from_nocs_map(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
+    """Frames without pickles: the similarity between NOCS map and depth; extents from the model or from the map."""
+    coord = sources.file("_coord.png")
+    if sources.nocs is None:
+        raise InputError(f"{coord}: not there, nor any label or ground-truth pickle; no pose can be had for this frame")
+    for line in _seen_meta(sources, faults):
+        mask = sources.instance_ids == line.instance_id
+        extents = model_extents_m(sources.stem, line)
+        metric = sources.kind != "camera" and extents is not None
+        try:
+            fit = align_nocs_map(
+                sources.nocs,
+                sources.frame.depth_m,
+                mask,
+                sources.frame.intrinsics,
+                scale=float(np.linalg.norm(extents)) if metric else None,
+            )
+            if extents is None:
+                extents = 2.0 * np.abs(sources.nocs[mask] - 0.5).max(axis=0)  # in NOCS units, of the seen side
+            size_m = extents if metric else extents / np.linalg.norm(extents) * fit.scale
+            visible = handle_visible_in_map(sources.nocs, mask, size_m) if line.class_id == _MUG else True
+            yield checked_truth(
+                instance_id=line.instance_id,
+                category=_category(line.class_id),
+                model=line.model,
+                rotation=fit.rotation,
+                translation_m=fit.translation_m,
+                size_m=size_m,
+                handle_visible=visible,
+            )
+        except InputError as error:
+            faults.note(coord, f"instance {line.instance_id} ({line.model}): {error}")
+
+
+_MUG = NOCS_CATEGORIES.index("mug") + 1
+
+
+def model_extents_m(stem: Path, line: MetaLine) -> np.ndarray | None:
+    """The model's extents (3,): metric for scanned objects, in NOCS units for ShapeNet's; None where no file has them."""
+    models = find_above(stem, "obj_models")
+    if models is None:
+        return None
+    if line.synset:
+        candidates = [models / split / line.synset / line.model / "bbox.txt" for split in ("train", "val")]
+    else:
+        candidates = [models / f"real_{split}" / f"{line.model}.txt" for split in ("train", "test", "val")]
+    for path in candidates:
+        if path.is_file():
+            return _read_extents(path)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _read_extents(path: Path) -> np.ndarray:
+    try:
+        values = np.loadtxt(path, dtype=np.float64)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; expected three extents, or two corners of a box") from error
+    extents = np.abs(values[0] - values[1]) if values.shape == (2, 3) else values
+    if extents.shape != (3,) or not np.isfinite(extents).all() or extents.min() <= 0.0:
+        raise InputError(f"{path}: {values.tolist()}; expected three positive extents, or two corners of a box")
+    return extents
+
+
+@lru_cache(maxsize=4096)
+def _find_above(folder: Path, name: str) -> Path | None:
+    for parent in (folder, *folder.parents)[:6]:
+        if (parent / name).is_dir():
+            return parent / name
+    return None
+
+
+def find_above(stem: Path, name: str) -> Path | None:
+    """The nearest folder of that name beside the frame or up to five levels above it."""
+    return _find_above(stem.absolute().parent, name)
+
+
+def result_pickle(stem: Path, kind: str, folders: tuple[str, ...]) -> Path | None:
+    """The benchmark's `results_<split>_<scene>_<frame>.pkl` of a frame below one of the folders, or None."""
+    split, scene, frame = stem.absolute().parts[-3:]
+    subfolders = {"camera": (split, "CAMERA25", "."), "real": (f"real_{split}", "REAL275", ".")}.get(kind, ())
+    names = [f"results_{prefix}{split}_{scene}_{frame}.pkl" for prefix in ("", "real_")]
+    for folder in folders:
+        base = find_above(stem, folder)
+        for path in (base / sub / name for sub in subfolders for name in names) if base else ():
+            if path.is_file():
+                return path
+    return None
+
+
+def _handle(sources: TruthSources, instance_id: int, handles: Any, index: int) -> bool:
+    """The handle's visibility as the file says it, else as the NOCS map shows it."""
+    if handles is not None:
+        return bool(handles[index])
+    return True
+
+
+def _field(content: Any, key: str, path: Path, optional: bool = False) -> Any:
+    if not isinstance(content, dict) or (key not in content and not optional):
+        raise InputError(f"{path}: no {key!r}; expected a label pickle of the NOCS benchmark")
+    return content.get(key)
+
+
+def _category(class_id: Any) -> str:
+    if not 1 <= int(class_id) <= len(NOCS_CATEGORIES):
+        raise InputError(f"class {class_id}; expected 1 to {len(NOCS_CATEGORIES)}; object skipped")
+    return NOCS_CATEGORIES[int(class_id) - 1]
+
+
+def _box_yxyx(mask: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], dtype=np.float64)
+
+
+def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
+    overlap = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0).prod()
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - overlap
+    return float(overlap / union) if union > 0.0 else 0.0
