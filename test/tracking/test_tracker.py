@@ -1,0 +1,207 @@
+"""The tracker on simulated detections: identity, steadiness, symmetry, occlusion, recovery."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mkpose_ros.geometry.rotations import compose_pose, invert_pose, rotation_angle_rad
+from mkpose_ros.geometry.symmetry import symmetric_rotation_error_rad
+from mkpose_ros.tracking import Tracker, TrackerConfig
+from mkpose_ros.types import ObjectPose, Symmetry
+
+ROUND = Symmetry(("y",))
+NONE = Symmetry()
+PERIOD_NS = 100_000_000
+
+
+def _object(
+    category, T_cam_obj, *, symmetry=NONE, score=0.9, size_m=(0.1, 0.1, 0.1), sigma=(0.005, 0.05)
+) -> ObjectPose:
+    covariance = np.diag(np.repeat(np.square(sigma), 3))
+    mask, box = None, np.zeros(4, np.float32)
+    size = np.asarray(size_m, float)
+    return ObjectPose(category, score, T_cam_obj, size, covariance, symmetry, box, np.zeros((0, 3), np.float32), mask)
+
+
+def _camera(time_s: float) -> np.ndarray:
+    """T_world_cam of a camera that sways 1 m above a table, looking down."""
+    look_down = Rotation.from_euler("x", 180, degrees=True)
+    sway = Rotation.from_rotvec([0.2 * np.sin(time_s), 0.2 * np.cos(0.7 * time_s), 0.3 * np.sin(0.5 * time_s)])
+    return compose_pose((sway * look_down).as_matrix(), [0.1 * np.sin(time_s), 0.1 * np.cos(time_s), 1.0])
+
+
+def _measure(rng, T_cam_obj, symmetry, sigma_m=0.004, sigma_rad=0.06) -> np.ndarray:
+    """A pose with noise, and about a continuous axis with any turn at all."""
+    R = T_cam_obj[:3, :3]
+    if symmetry.infinite_axes:
+        R = R @ Rotation.from_rotvec([0, rng.uniform(-np.pi, np.pi), 0]).as_matrix()
+    R = Rotation.from_rotvec(rng.normal(0, sigma_rad, 3)).as_matrix() @ R
+    return compose_pose(R, T_cam_obj[:3, 3] + rng.normal(0, sigma_m, 3))
+
+
+def _scene() -> dict[str, tuple[np.ndarray, Symmetry]]:
+    return {
+        "mug": (compose_pose(Rotation.from_euler("y", 40, degrees=True).as_matrix(), [0.1, 0.0, 0.0]), NONE),
+        "bottle": (compose_pose(np.eye(3), [-0.15, 0.1, 0.0]), ROUND),
+        "bowl": (compose_pose(Rotation.from_euler("x", 10, degrees=True).as_matrix(), [0.0, -0.2, 0.0]), ROUND),
+    }
+
+
+def _run(tracker, frames, rng, *, world: bool):
+    """Raw and tracked poses of the scene over time: {category: [(truth, raw, tracked, track_id)]}."""
+    history = {category: [] for category in _scene()}
+    for k in range(frames):
+        T_world_cam = _camera(k * 0.1)
+        truth = {c: (invert_pose(T_world_cam) @ T, s) for c, (T, s) in _scene().items()}
+        raw = [_object(c, _measure(rng, T, s), symmetry=s, sigma=(0.004, 0.06)) for c, (T, s) in truth.items()]
+        tracked = tracker.update(raw, k * PERIOD_NS, T_world_cam if world else None)
+        for r, t in zip(raw, tracked, strict=True):
+            history[r.category].append((truth[r.category][0], r.T_cam_obj, t.T_cam_obj, t.track_id))
+    return history
+
+
+@pytest.mark.parametrize("world", [True, False], ids=["camera pose known", "camera pose unknown"])
+def test_tracking_steadies_poses_without_making_them_worse(world):
+    history = _run(Tracker(), 80, np.random.default_rng(1), world=world)
+    for category, rows in history.items():
+        symmetry = _scene()[category][1]
+        raw = [
+            symmetric_rotation_error_rad(r, t, symmetry) for t, r in [(x[0][:3, :3], x[1][:3, :3]) for x in rows[20:]]
+        ]
+        kept = [
+            symmetric_rotation_error_rad(r, t, symmetry) for t, r in [(x[0][:3, :3], x[2][:3, :3]) for x in rows[20:]]
+        ]
+        assert np.median(kept) < np.median(raw) * (0.5 if world else 1.0)
+        raw_m = [np.linalg.norm(x[1][:3, 3] - x[0][:3, 3]) for x in rows[20:]]
+        kept_m = [np.linalg.norm(x[2][:3, 3] - x[0][:3, 3]) for x in rows[20:]]
+        assert np.median(kept_m) < np.median(raw_m) * (0.6 if world else 1.0)
+
+
+def test_jitter_with_a_known_camera_is_at_most_a_third_of_the_raw_one():
+    history = _run(Tracker(), 100, np.random.default_rng(2), world=True)
+    for category, rows in history.items():
+        symmetry = _scene()[category][1]
+
+        def jitter(index, rows=rows, symmetry=symmetry):
+            # Frame-to-frame change of the error, so that the camera's own motion does not count.
+            residual = [x[0][:3, :3].T @ x[index][:3, :3] for x in rows[30:]]
+            steps = itertools.pairwise(residual)
+            return np.median([symmetric_rotation_error_rad(a, b, symmetry) for a, b in steps])
+
+        assert jitter(2) < jitter(1) / 3
+
+
+@pytest.mark.parametrize("world", [True, False])
+def test_a_symmetric_bottle_never_spins(world):
+    history = _run(Tracker(), 60, np.random.default_rng(3), world=world)
+    relative = [truth[:3, :3].T @ tracked[:3, :3] for truth, _, tracked, _ in history["bottle"]]
+    turns = [float(rotation_angle_rad(a, b)) for a, b in itertools.pairwise(relative)]
+    assert max(turns) < np.radians(12)  # raw turns are uniform over 180 degrees
+
+
+def test_ids_stay_with_their_objects_and_count_per_category():
+    history = _run(Tracker(), 50, np.random.default_rng(4), world=False)
+    assert {c: {row[3] for row in rows} for c, rows in history.items()} == {
+        "mug": {"mug_1"},
+        "bottle": {"bottle_1"},
+        "bowl": {"bowl_1"},
+    }
+
+
+def test_two_mugs_that_come_close_keep_their_ids():
+    tracker, rng = Tracker(), np.random.default_rng(5)
+    ids = []
+    for k in range(40):
+        gap_m = 0.3 * abs(1 - k / 20) + 0.11
+        mugs = [_object("mug", compose_pose(np.eye(3), [x, 0, 1.0] + rng.normal(0, 0.003, 3))) for x in (0.0, gap_m)]
+        out = tracker.update(mugs if k % 2 else mugs[::-1], k * PERIOD_NS)
+        ids.append(tuple(o.track_id for o in sorted(out, key=lambda o: o.T_cam_obj[0, 3])))
+    assert set(ids) == {ids[0]}
+    assert len(set(ids[0])) == 2
+
+
+def test_an_object_comes_back_with_its_id_after_two_seconds_out_of_sight():
+    tracker, rng = Tracker(), np.random.default_rng(6)
+    T = compose_pose(np.eye(3), [0.0, 0.0, 1.0])
+    stamp = 0
+    for _ in range(20):
+        (seen,) = tracker.update([_object("mug", _measure(rng, T, NONE))], stamp)
+        stamp += PERIOD_NS
+    for _ in range(20):
+        assert tracker.update([], stamp) == []
+        stamp += PERIOD_NS
+    for _ in range(3):
+        (back,) = tracker.update([_object("mug", _measure(rng, T, NONE))], stamp)
+        stamp += PERIOD_NS
+    assert back.track_id == seen.track_id
+    assert rotation_angle_rad(back.T_cam_obj[:3, :3], T[:3, :3]) < np.radians(8)
+
+
+def test_a_forgotten_id_is_never_given_again():
+    tracker = Tracker(TrackerConfig(max_occlusion_s=0.5))
+    T = compose_pose(np.eye(3), [0, 0, 1.0])
+    (first,) = tracker.update([_object("mug", T)], 0)
+    assert tracker.update([], 10 * PERIOD_NS) == []
+    (second,) = tracker.update([_object("mug", T)], 11 * PERIOD_NS)
+    tracker.update([_object("mug", T)], 0)  # time went backwards: tracks are forgotten, ids are not
+    (third,) = tracker.update([_object("mug", T)], PERIOD_NS)
+    assert (first.track_id, second.track_id, third.track_id) == ("mug_1", "mug_2", "mug_3")
+
+
+def test_one_wild_measurement_is_left_out_and_a_lasting_one_believed():
+    tracker = Tracker()
+    T = compose_pose(np.eye(3), [0, 0, 1.0])
+    wild = compose_pose(Rotation.from_euler("x", 170, degrees=True).as_matrix(), [0, 0, 1.0])
+    for k in range(20):
+        tracker.update([_object("mug", T)], k * PERIOD_NS)
+    (out,) = tracker.update([_object("mug", wild)], 20 * PERIOD_NS)
+    assert rotation_angle_rad(out.T_cam_obj[:3, :3], T[:3, :3]) < np.radians(2)
+    for k in range(21, 24):
+        (out,) = tracker.update([_object("mug", wild)], k * PERIOD_NS)
+    assert rotation_angle_rad(out.T_cam_obj[:3, :3], wild[:3, :3]) < np.radians(2)
+
+
+def test_a_weak_first_detection_waits_for_evidence():
+    tracker = Tracker()
+    weak = _object("can", compose_pose(np.eye(3), [0, 0, 1.0]), score=0.4)
+    assert tracker.update([weak], 0) == []
+    (confirmed,) = tracker.update([weak], PERIOD_NS)
+    assert confirmed.track_id == "can_1"
+
+
+def test_size_converges_over_time():
+    tracker, rng = Tracker(), np.random.default_rng(7)
+    true_size = np.array([0.12, 0.10, 0.08])
+    T = compose_pose(np.eye(3), [0, 0, 1.0])
+    for k in range(60):
+        size = true_size * np.exp(rng.normal(0, 0.1, 3))
+        (out,) = tracker.update([_object("box", T, size_m=size)], k * PERIOD_NS)
+    np.testing.assert_allclose(out.size_m, true_size, rtol=0.06)
+
+
+def test_a_quarter_turn_of_a_square_box_swaps_its_measured_extents_back():
+    square = Symmetry((), (1, 4, 1))
+    tracker = Tracker()
+    T = compose_pose(np.eye(3), [0, 0, 1.0])
+    turned = compose_pose(Rotation.from_euler("y", 90, degrees=True).as_matrix(), [0, 0, 1.0])
+    for k in range(30):
+        pose, size = (T, (0.10, 0.2, 0.12)) if k % 2 else (turned, (0.12, 0.2, 0.10))
+        (out,) = tracker.update([_object("box", pose, size_m=size, symmetry=square)], k * PERIOD_NS)
+    assert sorted(np.round(out.size_m, 3)) == [0.10, 0.12, 0.2]
+
+
+def test_no_objects_is_a_normal_frame():
+    tracker = Tracker()
+    assert tracker.update([], 0) == []
+    assert tracker.tracks == {}
+
+
+def test_detections_of_another_category_never_join_a_track():
+    tracker = Tracker()
+    T = compose_pose(np.eye(3), [0, 0, 1.0])
+    tracker.update([_object("mug", T)], 0)
+    (out,) = tracker.update([replace(_object("mug", T), category="cup")], PERIOD_NS)
+    assert out.track_id == "cup_1"
