@@ -97,7 +97,8 @@ class EfficientNetLite(nn.Module):
         for count, block in enumerate(self.blocks, start=1):
             x = block(x)
             if count in self.taps:
-                maps.append(x.permute(0, 2, 3, 1))
+                # A stage's output is linear and its range differs by stage: normalised per cell.
+                maps.append(F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)))
         return maps
 
     def load_public_state(self, state: Mapping[str, Tensor]) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mkpose_ros.network.config import ModelConfig
 from mkpose_ros.network.layers import CrossAttention, FeedForward, PositionMlp, SelfAttention, mlp
 
-__all__ = ["GraphAttention", "Keypoints", "KeypointDetector", "ObjectFeatures", "TextTokens", "masked_mean"]
+__all__ = ["GraphAttention", "KeypointDetector", "Keypoints", "ObjectFeatures", "TextTokens", "masked_mean"]
 
 
 class TextTokens(nn.Module):
