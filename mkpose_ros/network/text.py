@@ -1,10 +1,11 @@
 """The text encoder of Eq 3: descriptions to token features, with MiniLM by default or CLIP where it is given.
 
-Run once per category; the network and the node use the stored features (text_features.py).
+Run once per category; the network and the node use the stored features (inference/text_features.py).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mkpose_ros.errors import DependencyError, ModelError
-from mkpose_ros.network.text_features import TextFeatures
+from mkpose_ros.inference.text_features import TextFeatures
 
-__all__ = ["MAX_TOKENS", "encode_descriptions", "prompt"]
+__all__ = ["MAX_TOKENS", "encode_descriptions", "prompt", "save_text_features"]
 
 MAX_TOKENS = 48
 
@@ -28,7 +29,7 @@ def prompt(name: str, description: str) -> str:
     return f"A photo of a {name}. Its shape: {description[:1].lower()}{description[1:]}"
 
 
-def encode_descriptions(descriptions: Mapping[str, str], encoder: str | Path = "minilm") -> TextFeatures:
+def encode_descriptions(descriptions: Mapping[str, str], encoder: str | Path = "minilm") -> dict[str, np.ndarray]:
     """Token features of categories.
 
     Args:
@@ -53,14 +54,32 @@ def encode_descriptions(descriptions: Mapping[str, str], encoder: str | Path = "
         raise ModelError(
             f"text encoder {folder}: {error}. Expected a folder with config.json, tokenizer and model.safetensors"
         ) from error
-    prompts = {name: prompt(name, text) for name, text in descriptions.items()}
     features: dict[str, np.ndarray] = {}
-    for name, text in prompts.items():
-        tokens = tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    for name, description in descriptions.items():
+        tokens = tokenizer(prompt(name, description), truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         with torch.no_grad():
             states = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
         features[name] = states[0].float().numpy()
-    return TextFeatures(str(encoder) if str(encoder) == "minilm" else folder.name, prompts, features)
+    return features
+
+
+def save_text_features(descriptions: Mapping[str, str], path: Path, encoder: str | Path = "minilm") -> None:
+    """Encode categories and write models/text_features.safetensors: a (T_c, D) tensor per category.
+
+    Its metadata entry `mkpose` holds the encoder's name, the prompts and the features' hash as JSON.
+    Raises what `encode_descriptions` raises.
+    """
+    from safetensors.numpy import save_file
+
+    features = encode_descriptions(descriptions, encoder)
+    header = {
+        "encoder": Path(encoder).name,
+        "prompts": {name: prompt(name, text) for name, text in descriptions.items()},
+        "hash": TextFeatures(features).fingerprint(list(features)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(features, path, metadata={"mkpose": json.dumps(header)})
+    path.chmod(0o644)  # the writer leaves it readable by its owner alone
 
 
 def _text_model(folder: Path):  # noqa: ANN202 - a transformers model
