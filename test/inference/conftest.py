@@ -11,6 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mkpose_ros.inference.base import PoseEngine
+from mkpose_ros.inference.metadata import ModelMetadata, parse_metadata
+from mkpose_ros.inference.text_features import TextFeatures
+
 CROP_PX, N_POINTS, TOKENS, TEXT_DIM, KEYPOINTS = 16, 32, 4, 6, 8
 METADATA = {
     "format_version": 1,
@@ -24,7 +28,7 @@ METADATA = {
 
 
 def write_tiny_model(path: Path, metadata: dict | None = None) -> Path:
-    """translation = mean of the points; size = their extent + the image's mean / 1000 + the text's sum; the rest fixed."""
+    """translation = mean of the points; size = their extent + the image's mean / 1000 + the text's sum."""
     batch = "B"
     inputs = [
         helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, CROP_PX, CROP_PX, 3]),
@@ -119,3 +123,49 @@ def make_inputs() -> Callable[..., dict[str, np.ndarray]]:
         }
 
     return make
+
+
+class FakeEngine(PoseEngine):
+    """Answers each instance with a fixed pose; `change` may spoil the answers of rows: change(outputs)."""
+
+    name = "fake"
+
+    def __init__(self, metadata: ModelMetadata, change: Callable[[dict], None] | None = None) -> None:
+        self.metadata, self.change, self.seen, self.batches = metadata, change, None, []
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.seen = inputs
+        batch = len(inputs["points"])
+        self.batches.append(batch)
+        outputs = {
+            "rotation": np.tile(np.eye(3, dtype=np.float32), (batch, 1, 1)),
+            "translation": np.zeros((batch, 3), np.float32),
+            "size": np.tile(np.float32([0.1, 0.2, 0.3]), (batch, 1)),
+            "keypoints": inputs["points"][:, :KEYPOINTS],
+            "nocs": np.zeros((batch, KEYPOINTS, 3), np.float32),
+            "log_variance": np.tile(np.log(np.float32([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03])), (batch, 1)),
+            "axis_symmetric": np.full(batch, -1.0, np.float32),
+        }
+        if self.change:
+            self.change(outputs)
+        return outputs
+
+    def close(self) -> None:
+        self.seen = None
+
+
+@pytest.fixture
+def make_engine() -> Callable[..., FakeEngine]:
+    """make_engine(change=None, **metadata): a FakeEngine with the tiny model's metadata."""
+
+    def make(change: Callable[[dict], None] | None = None, **metadata: object) -> FakeEngine:
+        return FakeEngine(parse_metadata(json.dumps(METADATA | metadata), Path("fake.onnx")), change)
+
+    return make
+
+
+@pytest.fixture
+def text_features() -> TextFeatures:
+    rng = np.random.default_rng(0)
+    names = ("mug", "bottle", "camera", "box", "gadget")
+    return TextFeatures({n: rng.normal(size=(2 + i % 3, TEXT_DIM)) for i, n in enumerate(names)}, tokens=TOKENS)

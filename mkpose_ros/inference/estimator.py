@@ -1,0 +1,149 @@
+"""From instances to 9-DoF poses: crops, one batch through the engine, checks, covariance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mkpose_ros.categories import Category, load_categories
+from mkpose_ros.errors import InputError
+from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
+from mkpose_ros.geometry.sampling import farthest_point_order
+from mkpose_ros.inference.base import PoseEngine
+from mkpose_ros.inference.covariance import pose_covariance, variance_scale
+from mkpose_ros.inference.crops import CropBatch, make_crops
+from mkpose_ros.inference.text_features import TextFeatures
+from mkpose_ros.types import Instance, ObjectPose, RgbdFrame, Symmetry
+
+__all__ = ["UNKNOWN_CATEGORY", "PoseEstimator", "PreparedBatch"]
+
+UNKNOWN_CATEGORY = ("error", "skip")  # what may happen to an instance whose category has no text features
+ORTHONORMAL_TOLERANCE = 0.02  # on R^T R; half-precision engines stay ten times below
+MOST_SIZE_M = 10.0  # an object larger than this is no object
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """The engine's inputs and the instances they stand for, in the same order."""
+
+    inputs: dict[str, np.ndarray]
+    crops: CropBatch
+    instances: list[Instance]
+
+
+class PoseEstimator:
+    """Estimates the poses of all instances of a frame in one batch.
+
+    ``dropped`` counts, since it was made, the instances that got no pose, by reason: "points" (too little depth),
+    "category" (no text features), "not finite", "rotation", "size", "behind" (the network's answer is no pose).
+    """
+
+    def __init__(
+        self,
+        engine: PoseEngine,
+        text_features: TextFeatures,
+        categories: Mapping[str, Category] | None = None,
+        *,
+        unknown_category: str = "error",
+        seed: int = 0,
+    ) -> None:
+        """``categories``: None for the shipped ones. ``unknown_category``: one of UNKNOWN_CATEGORY."""
+        if unknown_category not in UNKNOWN_CATEGORY:
+            raise InputError(f"unknown_category is {unknown_category!r}, expected {' or '.join(UNKNOWN_CATEGORY)}")
+        self.engine = engine
+        self.text_features = text_features
+        self.dropped: Counter[str] = Counter()
+        self._categories = load_categories() if categories is None else categories
+        self._unknown_category = unknown_category
+        self._seed = seed
+        self._scale = variance_scale(engine.metadata.calibration)
+
+    def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:
+        """The poses of the instances that have one, in their order; the same arguments give the same result.
+
+        Raises InputError for a category without text features (unless skipped), EngineError when the engine fails.
+        """
+        batch = self.prepare(frame, instances)
+        return self.finish(batch, self.run(batch))
+
+    def prepare(self, frame: RgbdFrame, instances: Sequence[Instance]) -> PreparedBatch:
+        """First third of `estimate`: crops, points in the order that the network wants, text features."""
+        known = [i for i in instances if self._unknown_category == "error" or i.category in self.text_features]
+        metadata = self.engine.metadata
+        # Every frame starts the same generator anew: its result must not hang on the frames before it.
+        rng = np.random.default_rng(self._seed)
+        crops = make_crops(frame, known, crop_px=metadata.crop_px, n_points=metadata.n_points, rng=rng)
+        kept = [known[i] for i in crops.kept]
+        self.dropped["category"] += len(instances) - len(known)
+        self.dropped["points"] += len(known) - len(kept)
+        text, text_mask = self.text_features.batch([i.category for i in kept])
+        order = _point_order(crops.points_m)
+        inputs = {
+            "image": crops.image,
+            "points": np.take_along_axis(crops.points_m, order[..., None], axis=1),
+            "pixels": np.take_along_axis(crops.pixels, order[..., None], axis=1),
+            "text": text,
+            "text_mask": text_mask,
+        }
+        return PreparedBatch(inputs, crops, kept)
+
+    def run(self, batch: PreparedBatch) -> dict[str, np.ndarray]:
+        """Second third of `estimate`: the engine."""
+        return self.engine.infer(batch.inputs) if batch.instances else {}
+
+    def finish(self, batch: PreparedBatch, outputs: Mapping[str, np.ndarray]) -> list[ObjectPose]:
+        """Last third of `estimate`: the network's answers, checked, as poses in the camera frame."""
+        poses = []
+        for row, instance in enumerate(batch.instances):
+            values = {name: np.asarray(value[row], np.float64) for name, value in outputs.items()}
+            centroid_m = batch.crops.centroid_m[row].astype(np.float64)
+            fault = _fault(values, centroid_m)
+            if fault:
+                self.dropped[fault] += 1
+            else:
+                poses.append(self._pose(instance, values, centroid_m))
+        return poses
+
+    def _pose(self, instance: Instance, values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> ObjectPose:
+        rotation = project_to_rotation(values["rotation"])
+        symmetry = self._symmetry(instance.category, float(values["axis_symmetric"]))
+        return ObjectPose(
+            category=instance.category,
+            score=instance.score,
+            T_cam_obj=compose_pose(rotation, centroid_m + values["translation"]),
+            size_m=values["size"],
+            covariance=pose_covariance(values["log_variance"], self._scale, rotation, symmetry),
+            symmetry=symmetry,
+            box2d=instance.box2d,
+            keypoints_m=(values["keypoints"] + centroid_m).astype(np.float32),
+            mask=instance.mask,
+        )
+
+    def _symmetry(self, name: str, axis_symmetric_logit: float) -> Symmetry:
+        """The category's symmetry; seen evidence decides for hidden handles and for categories we know nothing of."""
+        category = self._categories.get(name)
+        if (category is None or category.hidden_handle) and axis_symmetric_logit > 0.0:
+            return Symmetry(infinite_axes=("y",))
+        return category.symmetry if category else Symmetry()
+
+
+def _point_order(points_m: np.ndarray) -> np.ndarray:
+    """Farthest-point order (B, N) of the points (B, N, 3) of each instance."""
+    if not len(points_m):
+        return np.zeros(points_m.shape[:2], np.int64)
+    return np.stack([farthest_point_order(points) for points in points_m])
+
+
+def _fault(values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> str:
+    """Why the network's answer for one instance is no pose; empty when it is one."""
+    if not all(np.isfinite(value).all() for value in values.values()):
+        return "not finite"
+    rotation, size_m = values["rotation"], values["size"]
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0.0:
+        return "rotation"
+    if not (size_m.min() > 0.0 and size_m.max() <= MOST_SIZE_M):
+        return "size"
+    return "behind" if centroid_m[2] + values["translation"][2] <= 0.0 else ""
