@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from mkpose_ros.errors import InputError
-from mkpose_ros.geometry.camera import deproject
+from mkpose_ros.geometry.camera import camera_matrix, deproject
 from mkpose_ros.types import CameraIntrinsics
 
 __all__ = ["Similarity", "align_nocs_map", "fit_similarity", "handle_visible_in_map"]
@@ -40,7 +42,8 @@ def align_nocs_map(
 ) -> Similarity:
     """The pose of the object under mask (H, W) bool from its NOCS map (H, W, 3) and the depth (H, W).
 
-    scale fixes the metric diagonal where the extents of the model are known.
+    scale fixes the metric diagonal where the extents of the model are known; the pose is then refined on the pixels
+    alone, because a sensor's depth is off by several millimetres where a rendered map is off by half a pixel.
     Raises InputError when there are fewer than 20 pixels or no consistent pose.
     """
     v, u = np.nonzero(mask & (depth_m > 0.0))
@@ -48,7 +51,26 @@ def align_nocs_map(
         raise InputError(f"{len(u)} pixels with depth; a pose needs at least {MIN_POINTS}")
     source = nocs[v, u].astype(np.float64) - 0.5
     target = deproject(u, v, depth_m[v, u], intrinsics).astype(np.float64)
-    return _ransac(source, target, scale, rng or np.random.default_rng(0))
+    fit = _ransac(source, target, scale, rng or np.random.default_rng(0))
+    if scale is None:
+        return fit
+    return _refine_on_pixels(fit, source * scale, np.stack([u, v], axis=1).astype(np.float64), intrinsics)
+
+
+def _refine_on_pixels(
+    fit: Similarity, points_m: np.ndarray, pixels: np.ndarray, intrinsics: CameraIntrinsics
+) -> Similarity:
+    """The rigid pose that reprojects points (n, 3) of the object frame best onto their pixels (n, 2)."""
+    K = camera_matrix(intrinsics)
+    rotation = Rotation.from_matrix(fit.rotation).as_rotvec()[:, None]
+    translation = fit.translation_m[:, None].copy()
+    for tolerance_px in (12.0, 4.0):
+        projected, _ = cv2.projectPoints(points_m, rotation, translation, K, None)
+        near = np.linalg.norm(projected[:, 0] - pixels, axis=1) < tolerance_px
+        if near.sum() < MIN_POINTS:
+            return fit
+        rotation, translation = cv2.solvePnPRefineLM(points_m[near], pixels[near], K, None, rotation, translation)
+    return replace(fit, rotation=Rotation.from_rotvec(rotation[:, 0]).as_matrix(), translation_m=translation[:, 0])
 
 
 def _ransac(source: np.ndarray, target: np.ndarray, scale: float | None, rng: np.random.Generator) -> Similarity:

@@ -141,7 +141,7 @@ def _from_label_pickle(sources: TruthSources, faults: Faults) -> Iterator[Object
                 rotation=columns["rotations"][index],
                 translation_m=columns["translations"][index],
                 size_m=np.asarray(columns["sizes"][index], dtype=np.float64) * float(columns["scales"][index]),
-                handle_visible=_handle(sources, int(instance_id), handles, index),
+                handle_visible=bool(handles[index]) if handles is not None else True,
             )
         except (InputError, IndexError, TypeError, ValueError) as error:
             faults.note(path, str(error))
@@ -175,7 +175,7 @@ def _from_result_pickle(sources: TruthSources, path: Path, faults: Faults) -> It
                 rotation=RTs[index, :3, :3] / scale if scale else np.zeros((3, 3)),
                 translation_m=RTs[index, :3, 3],
                 size_m=sizes[index] * scale,
-                handle_visible=_handle(sources, line.instance_id, handles, index),
+                handle_visible=bool(handles[index]) if handles is not None else True,
             )
         except InputError as error:
             faults.note(path, str(error))
@@ -230,7 +230,7 @@ _MUG = NOCS_CATEGORIES.index("mug") + 1
 
 
 def model_extents_m(stem: Path, line: MetaLine) -> np.ndarray | None:
-    """The model's extents (3,): metric for scanned objects, in NOCS units for ShapeNet's; None where no file has them."""
+    """The model's extents (3,): metric for scanned objects, NOCS units for ShapeNet's; None where no file has them."""
     models = find_above(stem, "obj_models")
     if models is None:
         return None
@@ -280,13 +280,6 @@ def result_pickle(stem: Path, kind: str, folders: tuple[str, ...]) -> Path | Non
             if path.is_file():
                 return path
     return None
-
-
-def _handle(sources: TruthSources, instance_id: int, handles: Any, index: int) -> bool:
-    """The handle's visibility as the file says it, else as the NOCS map shows it."""
-    if handles is not None:
-        return bool(handles[index])
-    return True
 
 
 def _field(content: Any, key: str, path: Path, optional: bool = False) -> Any:
