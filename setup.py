@@ -23,13 +23,13 @@ RUNTIME = {
 BUILD = (
     "ament-cmake",
     "ament-cmake-python",
-    "ament-cmake-ros-core",
     "ament-cmake-include-directories",
     "ament-package",
     "rosidl-default-generators",
     "rosidl-core-generators",
     "common-interfaces",
 )
+CMAKE_ROS = {"kilted": "ament-cmake-ros-core", "jazzy": "ament-cmake-ros"}  # the same macros, before and after a split
 if DISTRO not in RUNTIME:
     sys.exit(f"setup.py: MKPOSE_ROS_DISTRO is {DISTRO!r}; expected one of {', '.join(RUNTIME)}")
 
@@ -97,7 +97,7 @@ setup(
         "lark",
         "numpy",
         "pyyaml",
-        *(f"ros-{DISTRO}-{name}" for name in BUILD),
+        *(f"ros-{DISTRO}-{name}" for name in (*BUILD, CMAKE_ROS[DISTRO])),
     ],
     install_requires=[
         "click>=8.1",
