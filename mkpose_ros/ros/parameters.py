@@ -15,7 +15,16 @@ import numpy as np
 
 from mkpose_ros.errors import InputError
 
-__all__ = ["BACKENDS", "WHEN", "Settings", "category_names", "check_change", "conflict", "markdown_table"]
+__all__ = [
+    "ENGINE_CHOICES",
+    "SEGMENTER_CHOICES",
+    "WHEN",
+    "Settings",
+    "category_names",
+    "check_change",
+    "conflict",
+    "markdown_table",
+]
 
 # When a changed value takes effect.
 WHEN = {
@@ -23,7 +32,8 @@ WHEN = {
     "configure": "at the next `configure` or `~/reload`",
     "start": "read-only: given at the start",
 }
-BACKENDS = ("auto", "openvino", "onnxruntime", "tensorrt", "torch")
+ENGINE_CHOICES = ("auto", "openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
+SEGMENTER_CHOICES = ("auto", "openvino", "onnxruntime", "detectron2", "outside")
 
 
 def _parameter(
@@ -108,9 +118,10 @@ class Settings:
 
     # Segmentation
     segmenter: str = _parameter(
-        "onnx",
-        "Where instance masks come from: onnx (the shipped Mask R-CNN), detectron2, or outside (the topic masks).",
-        choices=("onnx", "detectron2", "outside"),
+        "auto",
+        "Where instance masks come from: the shipped Mask R-CNN by OpenVINO or ONNX Runtime (auto: the faster one at "
+        "hand), detectron2, or outside (your own segmenter's label images on the topic masks).",
+        choices=SEGMENTER_CHOICES,
         when="configure",
     )
     segmenter_model: str = _parameter("", "Path of the segmentation model; empty: the shipped one.", when="configure")
@@ -136,7 +147,7 @@ class Settings:
     backend: str = _parameter(
         "auto",
         "Inference engine; auto takes the fastest one that this machine has.",
-        choices=BACKENDS,
+        choices=ENGINE_CHOICES,
         when="configure",
     )
     threads: int = _parameter(

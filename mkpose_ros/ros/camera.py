@@ -1,0 +1,205 @@
+"""The camera's topics: subscribes, pairs the messages by stamp and leaves complete frames in the mailbox.
+
+Its callbacks only keep references; images are decoded in the inference thread.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from mkpose_ros.ros import qos
+from mkpose_ros.ros.frames import FrameMessages
+from mkpose_ros.ros.mailbox import Mailbox
+from mkpose_ros.ros.monitor import Monitor
+from mkpose_ros.ros.parameters import Settings
+from mkpose_ros.ros.streams import Stream, nearest_gap_s
+from mkpose_ros.ros.synchronizer import open_synchronizer, stamp_ns
+
+__all__ = ["CameraInput"]
+
+_JUMP_BACK_NS = 1_000_000_000  # a colour stamp this much older than the newest is a restart, not a late frame
+_OLDER_IN_A_ROW = 5  # so are this many late frames without a newer one between them (a short recording that loops)
+_CLOCK_LEAP = Duration(seconds=10)  # a simulated clock that leaps forward further than this
+
+
+class CameraInput:
+    """Subscriptions from construction to `close`; all methods run in the ROS executor's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        settings: Settings,
+        mailbox: Mailbox[FrameMessages],
+        monitor: Monitor,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._node, self._mailbox, self._monitor, self._is_wanted = node, mailbox, monitor, is_wanted
+        self._settings = settings
+        self.generation = 0
+        self._info: CameraInfo | None = None
+        self._depth_info: CameraInfo | None = None
+        self._started = time.monotonic()
+        images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
+        self._images = [
+            Stream(node, Image, topic, qos.IMAGE, self._guarded(self._on_image, index), monitor)
+            for index, topic in enumerate(images)
+        ]
+        self._info_stream = Stream(
+            node, CameraInfo, "color/camera_info", qos.CAMERA_INFO, self._guarded(self._on_info), monitor
+        )
+        self._depth_info_stream = Stream(
+            node, CameraInfo, "depth/camera_info", qos.CAMERA_INFO, self._guarded(self._on_depth_info), monitor
+        )
+        self._synchronizer = self._new_synchronizer()
+        self._forget()
+        self._jumps = node.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=_CLOCK_LEAP, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+            post_callback=self._on_clock_jump,
+        )
+
+    def close(self) -> None:
+        """Unsubscribe; nothing reaches the mailbox any more."""
+        self._jumps.unregister()
+        for stream in (*self._images, self._info_stream, self._depth_info_stream):
+            stream.close()
+
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings."""
+        old, self._settings = self._settings, settings
+        if (old.slop, old.queue_size) != (settings.slop, settings.queue_size):
+            self._synchronizer = self._new_synchronizer()
+
+    def reset(self) -> None:
+        """Forget everything that waits: frames in hand count as stale from now on."""
+        self.generation += 1
+        self._synchronizer.reset()
+        self._mailbox.clear()
+        self._forget()
+
+    def problems(self) -> list[str]:
+        """What is wrong with the input now, in sentences; also logged, once in a while."""
+        timeout_s = self._settings.stream_timeout
+        now = time.monotonic()
+        if now - self._started < timeout_s:
+            return []
+        problems = [
+            sentence
+            for stream in (*self._images, self._info_stream)
+            if (sentence := stream.silence(now, timeout_s)) is not None
+        ]
+        if not problems and now - max(self._last_match, self._started) > timeout_s and self._is_wanted():
+            problems.append(self._no_match())
+        for sentence in problems:
+            self._monitor.problem(f"input: {sentence.split(':')[0]}", sentence)
+        return problems
+
+    def _forget(self) -> None:
+        self._newest_ns = 0
+        self._older_in_a_row = 0
+        self._last_submitted_ns = 0
+        self._last_match = time.monotonic()
+        self._without_info: tuple[Image, ...] | None = None
+
+    def _new_synchronizer(self) -> Any:
+        return open_synchronizer(len(self._images), self._settings.queue_size, self._settings.slop, self._on_match)
+
+    def _guarded(self, callback: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:
+        """A callback whose exceptions are logged and counted: rclpy would end the node with them."""
+
+        def guarded(message: Any) -> None:
+            try:
+                callback(*arguments, message)
+            except Exception:
+                self._monitor.error("callback_errors", f"input: a message was lost: {traceback.format_exc()}")
+
+        return guarded
+
+    def _on_image(self, index: int, message: Image) -> None:
+        stream = self._images[index]
+        stamp = stamp_ns(message)
+        stream.saw(stamp)
+        if not self._is_wanted():
+            return
+        if stamp == 0:
+            self._monitor.problem(
+                "rejected_stamp",
+                f"{stream.topic}: the stamp is 0, so that the image can't be paired; the driver must stamp its images",
+            )
+            return
+        if index == 0:
+            self._follow_time(stamp)
+        self._synchronizer.add(index, message)
+
+    def _follow_time(self, stamp: int) -> None:
+        """Starts afresh when the camera's time goes back: its old stamps would starve the new ones."""
+        back_ns = self._newest_ns - stamp
+        self._older_in_a_row = self._older_in_a_row + 1 if back_ns > 0 else 0
+        if back_ns > _JUMP_BACK_NS or self._older_in_a_row >= _OLDER_IN_A_ROW:
+            self._monitor.problem(
+                "resets", f"{self._images[0].topic}: stamps went back by {back_ns / 1e9:.2f} s; input starts afresh"
+            )
+            self.reset()
+        self._newest_ns = max(self._newest_ns, stamp)
+
+    def _on_match(self, *images: Image) -> None:
+        self._last_match = time.monotonic()
+        stamp = stamp_ns(images[0])
+        if stamp <= self._last_submitted_ns:
+            self._monitor.count("duplicates" if stamp == self._last_submitted_ns else "out_of_order")
+        elif self._info is None:
+            self._without_info = images
+        else:
+            self._submit(images)
+
+    def _submit(self, images: tuple[Image, ...]) -> None:
+        self._last_submitted_ns = stamp_ns(images[0])
+        messages = FrameMessages(
+            color=images[0],
+            depth=images[1],
+            info=self._info,
+            depth_info=self._depth_info,
+            masks=images[2] if len(images) > 2 else None,
+            arrival_ns=time.monotonic_ns(),
+            generation=self.generation,
+        )
+        self._monitor.count("dropped_busy", int(self._mailbox.put(messages)))
+
+    def _on_info(self, info: CameraInfo) -> None:
+        self._info_stream.saw(stamp_ns(info))
+        if self._info is not None and not np.array_equal(self._info.k, info.k):
+            self._monitor.problem("camera_changes", f"{self._info_stream.topic}: the camera matrix changed")
+        if any(abs(d) > 1e-6 for d in info.d):
+            self._monitor.once(
+                "distortion",
+                f"{self._info_stream.topic}: the camera has a lens distortion, which is not taken out; if the images "
+                "are raw, feed rectified ones (image_proc) for the best poses",
+            )
+        self._info = info
+        if self._without_info is not None:
+            images, self._without_info = self._without_info, None
+            self._submit(images)
+
+    def _on_depth_info(self, info: CameraInfo) -> None:
+        self._depth_info_stream.saw(stamp_ns(info))
+        self._depth_info = info
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        self._monitor.problem("clock_jumps", "the ROS clock jumped; input starts afresh")
+        self.reset()
+
+    def _no_match(self) -> str:
+        color, depth = self._images[0], self._images[1]
+        return (
+            f"{color.topic} and {depth.topic}: no pair for {time.monotonic() - self._last_match:.1f} s; their nearest "
+            f"stamps are {1e3 * nearest_gap_s(color, depth):.1f} ms apart, slop is {1e3 * self._settings.slop:.1f} ms; "
+            "synchronise the streams in the driver or raise slop"
+        )

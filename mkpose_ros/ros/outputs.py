@@ -1,0 +1,126 @@
+"""Everything the node publishes: the detections always and first, the rest only while somebody listens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from geometry_msgs.msg import PoseArray, TransformStamped
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from mkpose_ros.drawing import draw_poses
+from mkpose_ros.msg import ObjectPoseArray
+from mkpose_ros.ros import qos
+from mkpose_ros.ros.conversions import (
+    detections_3d_msg,
+    frame_header,
+    in_object_frame,
+    object_pose_array_msg,
+    pose_array_msg,
+    pose_msg,
+    vision_msgs,
+)
+from mkpose_ros.ros.images import image_to_msg
+from mkpose_ros.ros.markers import markers_msg
+from mkpose_ros.ros.monitor import Monitor
+from mkpose_ros.ros.parameters import Settings
+from mkpose_ros.ros.streams import publisher_events
+from mkpose_ros.types import ObjectPose, RgbdFrame
+
+try:
+    import tf2_ros
+except ImportError:
+    tf2_ros = None
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """The publishers, from `configure` to `cleanup`. `publish` runs in the inference thread."""
+
+    def __init__(self, node: Node, settings: Settings, monitor: Monitor) -> None:
+        self._node, self._monitor = node, monitor
+        self._detections = self._publisher(ObjectPoseArray, "~/detections", qos.DETECTIONS)
+        self._poses = self._publisher(PoseArray, "~/poses", qos.OUTPUT)
+        self._markers = self._publisher(MarkerArray, "~/markers", qos.OUTPUT)
+        self._overlay = self._publisher(Image, "~/overlay", qos.OUTPUT)
+        self._detections_3d = None
+        if vision_msgs is not None:
+            self._detections_3d = self._publisher(vision_msgs.Detection3DArray, "~/detections_3d", qos.DETECTIONS)
+        self._broadcaster = None
+        if settings.publish_tf and tf2_ros is None:
+            monitor.once("no_tf2", "publish_tf is set, but tf2_ros is not installed: no transforms are broadcast")
+        elif settings.publish_tf:
+            self._broadcaster = tf2_ros.TransformBroadcaster(node)  # one for the node's life, not one a message
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (self._detections, self._poses, self._markers, self._overlay, self._detections_3d):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+
+    def clear_markers(self, header: Header) -> None:
+        """Take the last boxes out of RViz."""
+        if _has_reader(self._markers):
+            self._markers.publish(markers_msg(header, ()))
+
+    def publish(
+        self,
+        frame: RgbdFrame,
+        objects: Sequence[ObjectPose],
+        settings: Settings,
+        stages_ms: dict[str, float],
+        arrival_ns: int,
+    ) -> ObjectPoseArray:
+        """Publish the objects (NOCS axes) of a frame, then whatever has a reader; returns the main message."""
+        header = frame_header(frame)
+        objects = [in_object_frame(pose, settings.object_frame) for pose in objects]
+        detections = object_pose_array_msg(header, objects, settings.object_frame, stages_ms, 0.0)
+        detections.latency_ms = (time.monotonic_ns() - arrival_ns) / 1e6
+        self._detections.publish(detections)
+        try:
+            self._publish_lazily(header, frame, objects)
+        except Exception as error:  # a picture or a transform never costs the next detection
+            self._monitor.error("output_errors", f"detections are out, but {type(error).__name__} after them: {error}")
+        return detections
+
+    def _publish_lazily(self, header: Header, frame: RgbdFrame, objects: Sequence[ObjectPose]) -> None:
+        if _has_reader(self._detections_3d):
+            self._detections_3d.publish(detections_3d_msg(header, objects))
+        if _has_reader(self._poses):
+            self._poses.publish(pose_array_msg(header, objects))
+        if self._broadcaster is not None:
+            self._broadcaster.sendTransform([_transform(header, i, pose) for i, pose in enumerate(objects)])
+        if _has_reader(self._markers):
+            self._markers.publish(markers_msg(header, objects))
+        if _has_reader(self._overlay):
+            image = draw_poses(frame.rgb, objects, frame.intrinsics)
+            self._overlay.publish(image_to_msg(image, "rgb8", header))
+
+    def _publisher(self, message_type: type, name: str, profile: QoSProfile) -> Publisher:
+        topic = self._node.resolve_topic_name(name)
+        return self._node.create_publisher(
+            message_type,
+            name,
+            profile,
+            event_callbacks=publisher_events(topic, self._monitor),
+            qos_overriding_options=qos.overridable(),
+        )
+
+
+def _has_reader(publisher: Publisher | None) -> bool:
+    return publisher is not None and publisher.get_subscription_count() > 0
+
+
+def _transform(header: Header, index: int, pose: ObjectPose) -> TransformStamped:
+    transform = TransformStamped(header=header, child_frame_id=pose.track_id or f"{pose.category}_{index}")
+    at = pose_msg(pose.T_cam_obj)
+    translation = transform.transform.translation
+    translation.x, translation.y, translation.z = at.position.x, at.position.y, at.position.z
+    transform.transform.rotation = at.orientation
+    return transform

@@ -1,0 +1,90 @@
+"""Where the node's settings meet the pipeline: building it, and what changes from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from mkpose_ros.errors import InputError
+from mkpose_ros.inference.engine import open_engine
+from mkpose_ros.inference.estimator import PoseEstimator
+from mkpose_ros.inference.text_features import load_text_features
+from mkpose_ros.pipeline import Pipeline
+from mkpose_ros.resources import share_path
+from mkpose_ros.ros.conversions import is_publishable
+from mkpose_ros.ros.images import labels_from_msg
+from mkpose_ros.ros.parameters import Settings, category_names
+from mkpose_ros.segmentation import (
+    CleanConfig,
+    OutsideMasks,
+    instances_from_label_image,
+    open_segmenter,
+)
+from mkpose_ros.tracking.tracker import Tracker
+from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame
+
+__all__ = ["build_pipeline", "check_classes", "choose_objects", "known_categories", "prepare_pipeline"]
+
+_LABELS_PER_CLASS = 256  # a label image's pixel is 256 * class + instance
+
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    """Load the segmenter, the pose model and the tracker, and run each once. Raises MkposeError."""
+    model = settings.model if settings.model.endswith(".onnx") else share_path("models", settings.model)
+    engine = open_engine(model, settings.backend, threads=settings.threads)
+    features = load_text_features()
+    estimator = PoseEstimator(engine, features, unknown_category="skip")
+    segmenter = open_segmenter(settings.segmenter, settings.segmenter_model or None, threads=settings.threads)
+    engine.warm_up(features.shape)
+    segmenter.segment(_grey_frame())
+    return Pipeline(segmenter, estimator, Tracker() if settings.tracking else None)
+
+
+def known_categories(pipeline: Pipeline) -> tuple[str, ...]:
+    """The categories that the pose model can estimate."""
+    return tuple(pipeline.estimator.text_features.names)
+
+
+def check_classes(classes: Sequence[str], known: Sequence[str]) -> None:
+    """Raise InputError for a class that the model does not know."""
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise InputError(f"classes: {', '.join(unknown)} unknown; the model knows {', '.join(known)}")
+
+
+def prepare_pipeline(pipeline: Pipeline, settings: Settings, frame: RgbdFrame, masks: Image | None) -> None:
+    """Give the pipeline what applies to this frame: thresholds, classes and the user's own masks."""
+    pipeline.clean = CleanConfig(
+        score_threshold=settings.min_score,
+        categories=category_names(settings.classes) or None,
+        max_instances=settings.max_objects,
+    )
+    if masks is not None and isinstance(pipeline.segmenter, OutsideMasks):
+        pipeline.segmenter.put(frame.stamp_ns, instances_of_labels(labels_from_msg(masks), settings.mask_classes))
+
+
+def instances_of_labels(labels: np.ndarray, mask_classes: str) -> list:
+    """The instances of a label image (H, W): value 256 * c + i is instance i of the c-th of mask_classes, from 1."""
+    names = category_names(mask_classes)
+    categories = {}
+    for value in np.unique(labels).tolist():
+        index = value // _LABELS_PER_CLASS
+        if 1 <= index <= len(names):
+            categories[value] = names[index - 1]
+    return instances_from_label_image(labels, categories)
+
+
+def choose_objects(objects: Sequence[ObjectPose], settings: Settings) -> tuple[list[ObjectPose], int]:
+    """The objects to publish, best first, and how many were invalid (not finite, not rigid, without extent)."""
+    valid = [pose for pose in objects if is_publishable(pose)]
+    wanted = category_names(settings.classes)
+    chosen = [pose for pose in valid if pose.score >= settings.min_score and (not wanted or pose.category in wanted)]
+    chosen.sort(key=lambda pose: -pose.score)
+    return chosen[: settings.max_objects], len(objects) - len(valid)
+
+
+def _grey_frame() -> RgbdFrame:
+    camera = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
+    return RgbdFrame(np.full((480, 640, 3), 128, np.uint8), np.ones((480, 640), np.float32), camera)

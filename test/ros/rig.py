@@ -1,0 +1,244 @@
+"""What the ROS tests drive a node with: a fake camera, a reader of its outputs and its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMsg
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from stub_node import BLOCK, FAULTS
+from visualization_msgs.msg import MarkerArray
+
+from mkpose_ros.msg import ObjectPoseArray
+from mkpose_ros.ros.images import image_to_msg
+
+WIDTH, HEIGHT = 160, 120
+HERE = Path(__file__).parent
+TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4, "shutdown": 5}
+
+
+class NodeProcess:
+    """A node process and its log."""
+
+    def __init__(self, *arguments: str, script: Sequence[str] = (str(HERE / "stub_node.py"),)) -> None:
+        self._log = tempfile.TemporaryFile("w+")
+        environment = {**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, *script, "--ros-args", *arguments]
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
+
+    @property
+    def log(self) -> str:
+        self._log.flush()
+        position = os.lseek(self._log.fileno(), 0, os.SEEK_CUR)
+        text = os.pread(self._log.fileno(), 10_000_000, 0).decode(errors="replace")
+        os.lseek(self._log.fileno(), position, os.SEEK_SET)
+        return text
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.interrupt()
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+class Rig:
+    """A camera that publishes and a listener that remembers."""
+
+    def __init__(self, node_name: str = "/mkpose", namespace: str = "") -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("rig", context=self.context, namespace=namespace)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.node_name = node_name
+        self.detections: list[ObjectPoseArray] = []
+        self.markers: list[MarkerArray] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        make = self.node.create_publisher
+        self.color = make(Image, "color/image_raw", qos_profile_sensor_data)
+        self.depth = make(Image, "depth/image_raw", qos_profile_sensor_data)
+        self.info = make(CameraInfo, "color/camera_info", qos_profile_sensor_data)
+        self.depth_info = make(CameraInfo, "depth/camera_info", qos_profile_sensor_data)
+        self.node.create_subscription(ObjectPoseArray, f"{node_name}/detections", self.detections.append, 100)
+        self.node.create_subscription(DiagnosticArray, "diagnostics", self.diagnostics.append, 10)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+    # Waiting
+
+    def until(self, condition: Callable[[], object], timeout_s: float = 10.0, what: str = "") -> object:
+        """Spin until condition() is true and return its value; fail after timeout_s."""
+        end = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < end, f"timed out after {timeout_s} s: {what or condition}"
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=left)
+
+    def connect(self) -> None:
+        """Wait until the node listens to the camera and the rig hears its detections."""
+        publishers = (self.color, self.depth, self.info, self.depth_info)
+        self.until(lambda: all(p.get_subscription_count() for p in publishers), 20, "the node's subscriptions")
+        self.until(lambda: self.node.count_publishers(f"{self.node_name}/detections"), 20, "the node's publisher")
+        self.spin(0.1)
+
+    # Calls
+
+    def call(self, service_type: type, name: str, request: object, timeout_s: float = 15.0) -> object:
+        client = self.node.create_client(service_type, f"{self.node_name}/{name}")
+        self.until(client.service_is_ready, timeout_s, f"service {name}")
+        future = client.call_async(request)
+        self.until(future.done, timeout_s, f"answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change_state(self, transition: str) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = TRANSITIONS[transition]
+        return self.call(ChangeState, "change_state", request).success
+
+    def state(self) -> str:
+        return self.call(GetState, "get_state", GetState.Request()).current_state.label
+
+    def start(self) -> None:
+        assert self.change_state("configure")
+        assert self.change_state("activate")
+        self.connect()
+
+    def set(self, **values: object) -> tuple[bool, str]:
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        assert all(isinstance(p, ParameterMsg) for p in parameters)
+        request = SetParametersAtomically.Request(parameters=parameters)
+        result = self.call(SetParametersAtomically, "set_parameters_atomically", request).result
+        return result.successful, result.reason
+
+    # The camera
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def send(
+        self,
+        n: int = 1,
+        fault: str = "none",
+        delay_s: float = 0.0,
+        *,
+        stamp_ns: int | None = None,
+        depth_stamp_ns: int | None = None,
+        color: Image | None = None,
+        depth: Image | None = None,
+        info: CameraInfo | None = None,
+        with_info: bool = True,
+        with_depth: bool = True,
+    ) -> int:
+        """Publish a frame; returns its stamp."""
+        stamp_ns = self.now_ns() if stamp_ns is None else stamp_ns
+        color = color or color_msg(n, fault, delay_s)
+        depth = depth or depth_msg()
+        info = info or info_msg()
+        for message in (color, depth, info):
+            message.header.stamp = to_time(stamp_ns)
+        if depth_stamp_ns is not None:
+            depth.header.stamp = to_time(depth_stamp_ns)
+        if with_info:
+            self.info.publish(info)
+        self.color.publish(color)
+        if with_depth:
+            self.depth.publish(depth)
+        return stamp_ns
+
+    def detect(self, *arguments: object, timeout_s: float = 10.0, **options: object) -> ObjectPoseArray:
+        """Publish a frame and wait for its detections; transport is best effort, so lost frames are sent again."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            stamp = self.send(*arguments, **options)
+            resend = time.monotonic() + 1.0
+            while time.monotonic() < resend:
+                self.executor.spin_once(timeout_sec=0.02)
+                if (message := self.result_of(stamp)) is not None:
+                    return message
+        raise AssertionError(f"no detections within {timeout_s} s")
+
+    def result_of(self, stamp_ns: int) -> ObjectPoseArray | None:
+        return next((m for m in self.detections if stamp_of(m) == stamp_ns), None)
+
+    def status(self, kind: str) -> object | None:
+        """The newest diagnostic status `input` or `detection`."""
+        for message in reversed(self.diagnostics):
+            for status in message.status:
+                if status.name.endswith(f": {kind}"):
+                    return status
+        return None
+
+    def counter(self, name: str) -> int:
+        """A counter of the next report."""
+        self.diagnostics.clear()
+        self.until(lambda: self.status("detection"), 5, "diagnostics")
+        values = {v.key: v.value for v in self.status("detection").values}
+        return int(values.get(name, 0))
+
+
+def stamp_of(message: object) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def to_time(stamp_ns: int) -> Time:
+    return Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+
+def header(frame_id: str = "camera_color_optical_frame") -> Header:
+    return Header(frame_id=frame_id)
+
+
+def color_image(n: int = 1, fault: str = "none", delay_s: float = 0.0) -> np.ndarray:
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for i, value in enumerate((n, FAULTS.index(fault), round(100 * delay_s))):
+        rgb[:BLOCK, BLOCK * i : BLOCK * (i + 1)] = value
+    return rgb
+
+
+def color_msg(n: int = 1, fault: str = "none", delay_s: float = 0.0) -> Image:
+    return image_to_msg(color_image(n, fault, delay_s), "rgb8", header())
+
+
+def depth_image(depth_m: float = 0.8) -> np.ndarray:
+    return np.full((HEIGHT, WIDTH), round(1000 * depth_m), np.uint16)
+
+
+def depth_msg(depth_m: float = 0.8) -> Image:
+    return image_to_msg(depth_image(depth_m), "16UC1", header())
+
+
+def info_msg(width: int = WIDTH, height: int = HEIGHT, f: float = 150.0, **fields: object) -> CameraInfo:
+    K = [f, 0.0, (width - 1) / 2, 0.0, f, (height - 1) / 2, 0.0, 0.0, 1.0]
+    return CameraInfo(header=header(), width=width, height=height, k=K, d=[0.0] * 5, **fields)
