@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import string
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -142,7 +143,7 @@ def keyboard(rng: np.random.Generator, body: tuple[float, float, float], h: int 
         if row == n_rows - 1:
             edges = left + (w - 2 * left) * np.array([0.0, 0.08, 0.16, 0.25, 0.66, 0.75, 0.83, 0.91, 1.0])
         y1 = int(y + (bottom - top) / n_rows * (0.55 if row == 0 else 0.86))
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             cv2.rectangle(image, (int(a) + 1, int(y)), (int(b) - 1, y1), key, -1)
             cv2.line(image, (int(a) + 4, int(y) + 3), (int(a) + 6, int(y) + 3), ink, 1)
     pad_w, middle = int(w * rng.uniform(0.12, 0.22)), int(w * rng.uniform(0.42, 0.52))
@@ -177,7 +178,7 @@ def paint_tile(atlas: np.ndarray, column: int, row: int, tile: np.ndarray) -> No
 
 
 def _rgb(c) -> tuple[int, int, int]:
-    return tuple(int(round(255 * float(v))) for v in c)
+    return tuple(round(255 * float(v)) for v in c)
 
 
 def _shade(base, factor: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import ROUND, Material, Part, Shape, assemble
-from mkpose_ros.synthesis.shapes.loft import lathe, outline_circle, sweep
+from mkpose_ros.synthesis.shapes.loft import extrude, lathe, outline_circle, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle
 from mkpose_ros.types import Symmetry
 
@@ -53,7 +53,7 @@ def bottle(rng: np.random.Generator, name: str) -> Shape:
     body, body_label = _bottle_materials(rng, style)
     parts = [lathe(rows, (body, body_label), bands, section)]
     if not open_top:
-        parts += _cap(rng, style, neck_r, h, radius)
+        parts += _cap(rng, style, neck_r, h, radius, y_neck)
     if symmetry is ROUND and style in ("lotion", "water", "flask") and rng.random() < 0.04:
         top = (0.93 * neck_r, y_neck + 0.3 * (h - y_neck))
         path = arc_handle(rng, top, (0.97 * r_top, 0.72 * y_shoulder), rng.uniform(0.02, 0.04))
@@ -127,31 +127,26 @@ def _squashed(parts: list[Part], squash: float) -> list[Part]:
     return squeezed
 
 
-def _cap(rng: np.random.Generator, style: str, neck_r: float, h: float, radius: float) -> list[Part]:
-    """The closure on a neck that ends at height ``h``."""
+def _cap(rng: np.random.Generator, style: str, neck_r: float, h: float, radius: float, y_neck: float) -> list[Part]:
+    """The closure on a neck that reaches from ``y_neck`` to ``h``; a wide one stays above the shoulder."""
     if style == "wine" and rng.random() < 0.5:
-        rows, _ = (
-            Profile(0.0, h - 0.01)
-            .to(neck_r * 0.7, h - 0.01)
-            .to(neck_r * 0.7, h + rng.uniform(0.004, 0.012), 0.001)
-            .to(0, h + 0.012)
-            .build()
-        )
-        return [lathe(rows, m.wooden(rng), segments=24)]
+        r, top = 0.7 * neck_r, h + rng.uniform(0.004, 0.012)
+        cork, _ = Profile(0.0, h - 0.01).to(r, h - 0.01).to(r, top, 0.001).to(0.0, top).build()
+        return [lathe(cork, m.wooden(rng), segments=24)]
     material = m.metal(rng) if style == "beer" or rng.random() < 0.2 else m.plastic(rng)
     cap_r = neck_r + rng.uniform(0.001, 0.003)
     if style in ("lotion", "pill", "flask") and rng.random() < 0.5:
         cap_r = max(cap_r, radius * rng.uniform(0.75, 1.02))
     length = rng.uniform(0.006, 0.01) if style == "beer" else float(rng.uniform(0.01, 0.03) + 0.25 * cap_r)
-    low, top = h - 0.7 * length, h + 0.3 * length + 0.001
+    low = max(h - 0.7 * length, y_neck + 0.001) if cap_r > 1.15 * neck_r else h - 0.7 * length
+    top = max(low + length, h + 0.001)
     profile = Profile(0.0, low).to(cap_r, low, 0.0005)
     if style in ("lotion", "flask", "water", "sauce") and rng.random() < 0.4:  # a sport, flip or nozzle top
         tip = cap_r * rng.uniform(0.15, 0.6)
         top += rng.uniform(0.6, 1.8) * cap_r
-        profile.to(cap_r * rng.uniform(0.9, 1.0), h + 0.3 * length, 0.2 * cap_r)
-        profile.curve(tip, 0.6 * top + 0.4 * h, rng.uniform(-0.15, 0.25)).to(
-            tip * rng.uniform(0.7, 1.1), top, 0.15 * tip
-        )
+        profile.to(cap_r * rng.uniform(0.9, 1.0), max(low + length, h), 0.2 * cap_r)
+        profile.curve(tip, 0.6 * top + 0.4 * h, rng.uniform(-0.15, 0.25))
+        profile.to(tip * rng.uniform(0.7, 1.1), top, 0.15 * tip)
     elif rng.random() < 0.25:
         profile.to(cap_r, h).curve(0.12 * cap_r, top + 0.5 * cap_r, rng.uniform(0.15, 0.35))
         top += 0.5 * cap_r
@@ -184,20 +179,9 @@ def _drink_can(rng: np.random.Generator) -> list[Part]:
     parts = [lathe(rows, (alu, _print(rng)), bands)]
     if rng.random() < 0.8:  # the tab, flat in the lid's recess
         outline = outline_circle(20, 2.6) * np.array([0.011, 0.007])
-        heights = np.array([h - 0.0045, h - 0.0032])
-        rows = np.stack([np.zeros(20), np.zeros(20)], -1)
-        rings = [
-            np.stack([s * outline[:, 0] + 0.003, np.full(20, y), s * outline[:, 1]], -1)
-            for s, y in ((1, heights[0]), (1, heights[1]))
-        ]
-        parts.append(_plate(np.stack(rings), alu))
+        tab = extrude(outline, np.array([h - 0.0045, h - 0.0032]), np.ones(2), alu)
+        parts.append(tab.moved(x=0.003))
     return parts
-
-
-def _plate(rings: np.ndarray, material: Material) -> Part:
-    from mkpose_ros.synthesis.shapes.loft import _capped, loft
-
-    return loft(_capped(rings), material)
 
 
 def _food_can(rng: np.random.Generator) -> list[Part]:
@@ -230,14 +214,9 @@ def _spray_can(rng: np.random.Generator) -> list[Part]:
     profile.to(radius - 0.0025, 0.8 * h).to(radius * 0.5, 0.84 * h, 0.004).to(0.0, 0.84 * h)
     rows, bands = profile.build(4)
     cap_r = radius * rng.uniform(0.85, 1.0)
-    cap, _ = (
-        Profile(0, 0.797 * h)
-        .to(cap_r, 0.797 * h, 0.0005)
-        .to(cap_r * rng.uniform(0.85, 1.0), h, rng.uniform(0.001, 0.012))
-        .to(0, h)
-        .build(5)
-    )
-    return [lathe(rows, (m.metal(rng, brushed=False), _print(rng)), bands), lathe(cap, m.plastic(rng))]
+    top = cap_r * rng.uniform(0.85, 1.0)
+    cap = Profile(0.0, 0.797 * h).to(cap_r, 0.797 * h, 0.0005).to(top, h, rng.uniform(0.001, 0.012)).to(0.0, h)
+    return [lathe(rows, (m.metal(rng, brushed=False), _print(rng)), bands), lathe(cap.build()[0], m.plastic(rng))]
 
 
 def _lidded_tin(rng: np.random.Generator) -> list[Part]:

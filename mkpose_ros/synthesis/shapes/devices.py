@@ -23,13 +23,15 @@ _FACING_FRONT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 # ... or left flat, its picture read by someone at +x.
 _READ_FROM_FRONT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
+_Y_TO_Z = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
 # style: share, width (m), height, body depth, lens radius, lens length
 _CAMERAS = {
-    "compact": (0.3, (0.088, 0.115), (0.052, 0.072), (0.016, 0.034), (0.014, 0.027), (0.004, 0.034)),
+    "compact": (0.2, (0.088, 0.115), (0.052, 0.072), (0.016, 0.034), (0.014, 0.027), (0.004, 0.034)),
     "mirrorless": (0.24, (0.1, 0.135), (0.062, 0.085), (0.028, 0.045), (0.025, 0.036), (0.025, 0.075)),
-    "dslr": (0.26, (0.12, 0.155), (0.088, 0.112), (0.045, 0.07), (0.029, 0.042), (0.04, 0.13)),
-    "retro": (0.14, (0.11, 0.145), (0.068, 0.088), (0.026, 0.04), (0.021, 0.032), (0.018, 0.05)),
-    "instant": (0.06, (0.095, 0.125), (0.085, 0.125), (0.045, 0.07), (0.018, 0.03), (0.012, 0.03)),
+    "dslr": (0.36, (0.12, 0.155), (0.088, 0.112), (0.045, 0.07), (0.029, 0.042), (0.045, 0.13)),
+    "retro": (0.13, (0.11, 0.145), (0.068, 0.088), (0.026, 0.04), (0.021, 0.032), (0.018, 0.05)),
+    "instant": (0.07, (0.095, 0.125), (0.085, 0.125), (0.045, 0.07), (0.018, 0.03), (0.012, 0.03)),
 }
 
 
@@ -150,9 +152,9 @@ def _camera_top(rng: np.random.Generator, style: str, w: float, h: float, depth:
 def laptop(rng: np.random.Generator, name: str) -> Shape:
     """A laptop, opened by 60 to 150 degrees: base with keyboard, screen with bezel, hinge on the -x side."""
     w = float(rng.uniform(0.25, 0.41))
-    depth = w * float(rng.uniform(0.62, 0.77))
+    depth = w * float(rng.uniform(0.62, 0.8))
     base_t, lid_t = float(rng.uniform(0.009, 0.028)), float(rng.uniform(0.004, 0.011))
-    angle = rng.uniform(60.0, 150.0) if rng.random() < 0.5 else rng.normal(108.0, 12.0)
+    angle = rng.uniform(60.0, 150.0) if rng.random() < 0.5 else rng.normal(114.0, 13.0)
     opening = np.deg2rad(np.clip(angle, 60.0, 150.0))
     corner, bevel = w * rng.uniform(0.008, 0.05), base_t * rng.uniform(0.05, 0.45)
     body = m.painted(rng, textures.colour(rng, rng.choice(["grey", "dark", "any"], p=[0.6, 0.25, 0.15])))
@@ -173,14 +175,8 @@ def laptop(rng: np.random.Generator, name: str) -> Shape:
     parts = [base, panel.moved(hinge_x, hinge_y)]
     barrel, length = max(0.4 * base_t, 0.6 * lid_t), float(rng.uniform(0.03, 0.2 * w))
     for z in (0.0,) if rng.random() < 0.3 else (-0.32 * w, 0.32 * w):
-        rows, _ = (
-            Profile(0, -length / 2)
-            .to(barrel, -length / 2, 0.001)
-            .to(barrel, length / 2, 0.001)
-            .to(0, length / 2)
-            .build(2)
-        )
-        along_z = lathe(rows, below, segments=16).turned(Rotation.from_rotvec([np.pi / 2, 0, 0]).as_matrix())
+        pin = Profile(0.0, -length / 2).to(barrel, -length / 2, 0.001).to(barrel, length / 2, 0.001)
+        along_z = lathe(pin.to(0.0, length / 2).build(2)[0], below, segments=16).turned(_Y_TO_Z)
         parts.append(along_z.moved(hinge_x, hinge_y - 0.5 * barrel, z))
     return assemble(name, "laptop", parts, Symmetry())
 

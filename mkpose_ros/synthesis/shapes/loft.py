@@ -113,7 +113,7 @@ def sweep(path: np.ndarray, half_width: np.ndarray, half_depth: np.ndarray, mate
 def extrude(
     outline: np.ndarray, heights: np.ndarray, scales: np.ndarray, materials, bands=None, planar_uv=False
 ) -> Part:
-    """An outline (S, 2) in x-z raised through ``heights`` (R,), scaled by ``scales`` (R,) or (R, 2) about its origin."""
+    """An outline (S, 2) in x-z raised through ``heights`` (R,), scaled by ``scales`` (R,) or (R, 2)."""
     scales = np.asarray(scales, dtype=np.float64)
     scales = scales[:, None] * np.ones(2) if scales.ndim == 1 else scales
     flat = outline[None] * scales[:, None, :]
@@ -145,7 +145,7 @@ def slab(
 
 
 def cuboid(size: Sequence[float], bevel: float, material: Material) -> Part:
-    """A box of ``size`` centred at the origin with shaded bevels; its texture holds 3 x 2 tiles: x+ y+ z+ / x- y- z-."""
+    """A box of ``size`` centred at the origin, bevelled; its texture holds 3 x 2 tiles: x+ y+ z+ / x- y- z-."""
     half = 0.5 * np.asarray(size, dtype=np.float64)
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
     vertices, normals, uv, faces = [], [], [], []

@@ -45,15 +45,17 @@ class Profile:
         return self.to(r, y, 0.0, band)
 
     def inside(self, wall: float, floor: float, fillet: float, band: int) -> Profile:
-        """Back down an inner wall ``wall`` metres inside the way up, and across a floor at y = ``floor`` to the axis."""
-        way_up = [(r - wall, y) for (r, y) in self._points[:0:-1] if y > floor + wall]
-        rim_r, rim_y = way_up[0]
-        self.to(rim_r + 0.35 * wall, rim_y, 0.3 * wall, band)
-        for r, y in way_up:
-            if y < rim_y - 0.5 * wall:
-                self.to(max(r, 0.3 * wall), y, 0.0, band)
-        last = max(way_up[-1][0], 0.3 * wall)
-        return self.to(last * 0.96, floor, fillet, band).to(0.0, floor, 0.0, band)
+        """Back down, ``wall`` metres inside the way up, and across a floor at y = ``floor`` to the axis."""
+        rim_r, rim_y = self._points[-1]
+        self.to(rim_r - 0.65 * wall, rim_y, 0.3 * wall, band)
+        inner = _offset(np.array(self._points[:-1]), wall)[::-1]
+        at_floor = max(float(np.interp(floor, inner[::-1, 1], inner[::-1, 0])), 0.5 * wall)
+        lowest = rim_y - 0.5 * wall
+        for r, y in inner:
+            if floor + 0.3 * wall < y < lowest and r > 0.3 * wall:
+                self.to(r, y, 0.0, band)
+                lowest = y
+        return self.to(at_floor, floor, fillet, band).to(0.0, floor, 0.0, band)
 
     def build(self, corner_steps: int = 5) -> tuple[np.ndarray, np.ndarray]:
         """Rows (R, 2) and the bands (R-1,) of the strips between them."""
@@ -81,6 +83,17 @@ def fillet_path(points: np.ndarray, fillets, bands=None, steps: int = 5) -> tupl
     rows, row_bands = np.concatenate(rows), np.concatenate(row_bands)
     distinct = np.concatenate([[True], np.linalg.norm(np.diff(rows, axis=0), axis=1) > 1e-7])
     return rows[distinct], row_bands[distinct[1:]]
+
+
+def _offset(points: np.ndarray, distance: float) -> np.ndarray:
+    """A polyline (P, 2) moved to its left by ``distance``, mitred at the corners."""
+    run = np.diff(points, axis=0)
+    run = run[np.linalg.norm(run, axis=1) > 1e-9]
+    points = np.concatenate([points[:1], points[0] + np.cumsum(run, axis=0)])
+    left = np.stack([-run[:, 1], run[:, 0]], axis=-1) / np.linalg.norm(run, axis=1, keepdims=True)
+    before, after = np.concatenate([left[:1], left]), np.concatenate([left, left[-1:]])
+    mitre = (before + after) / np.maximum(1.0 + np.einsum("ij,ij->i", before, after), 0.5)[:, None]
+    return points + distance * mitre
 
 
 def radius_at(rows: np.ndarray, y: float) -> float:

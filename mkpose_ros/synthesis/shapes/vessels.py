@@ -31,11 +31,11 @@ def bowl(rng: np.random.Generator, name: str) -> Shape:
     profile.to(foot, y_foot, rng.uniform(0.0, 0.006))
     rim = rng.choice(["plain", "flared", "lip"], p=[0.6, 0.25, 0.15])
     bulge = rng.uniform(0.05, 0.3) if rng.random() < 0.85 else rng.uniform(-0.05, 0.05)
-    top = h if rim == "plain" else h * rng.uniform(0.85, 0.97)
-    inner = radius if rim == "plain" else radius * rng.uniform(0.86, 0.98)
+    top = h if rim == "plain" else min(h * rng.uniform(0.82, 0.95), h - 2.2 * wall)
+    inner = radius if rim == "plain" else radius * rng.uniform(0.86, 0.97)
     profile.curve(inner, top, bulge, band=1, steps=14, lean=rng.uniform(0.75, 1.25))
     if rim != "plain":
-        profile.to(radius, top if rim == "lip" else h, 0.4 * (h - top) + 0.001, band=1)
+        profile.to(radius, top if rim == "lip" else h, 0.3 * (h - top), band=1)
     if rim == "lip":
         profile.to(radius, h, 0.001, band=1)
     rows, bands = profile.inside(wall, y_foot + wall, 0.3 * foot, band=2).build()
@@ -142,7 +142,7 @@ def _mug_handle(rng: np.random.Generator, rows: np.ndarray, h: float, wall: floa
     y_top, y_low = h * rng.uniform(0.76, 0.93), h * rng.uniform(0.1, 0.32)
     thick, wide = rng.uniform(0.0025, 0.0062), rng.uniform(0.004, 0.0095)
     ends = [(radius_at(rows, y) - 0.55 * wall, y) for y in (y_top, y_low)]
-    path = arc_handle(rng, *ends, reach=float(rng.uniform(0.022, 0.042)))
+    path = arc_handle(rng, *ends, reach=float(rng.uniform(0.023, 0.047)))
     swell = 1.0 + rng.uniform(0.0, 0.45) * np.abs(np.linspace(-1, 1, len(path))) ** 3  # thicker where it is stuck on
     material = ware[int(rng.choice([0, 2]))]
     power = rng.choice([2.0, 2.6, 5.0])
@@ -154,14 +154,8 @@ def teapot(rng: np.random.Generator, name: str) -> Shape:
     h, radius = float(rng.uniform(0.08, 0.14)), float(rng.uniform(0.05, 0.085))
     mouth, base = radius * rng.uniform(0.4, 0.6), radius * rng.uniform(0.45, 0.8)
     profile = Profile(0.0, 0.0).to(base, 0.0, 0.004)
-    profile.curve(
-        mouth,
-        h,
-        (radius - 0.5 * (mouth + base)) / h * rng.uniform(0.95, 1.2),
-        band=1,
-        steps=16,
-        lean=rng.uniform(0.75, 1.3),
-    )
+    bulge = (radius - 0.5 * (mouth + base)) / h * rng.uniform(0.95, 1.2)
+    profile.curve(mouth, h, bulge, band=1, steps=16, lean=rng.uniform(0.75, 1.3))
     rows, bands = profile.to(0.0, h).build()
     ware = _ware(rng)
     parts = [lathe(rows, ware, bands, segments=44), _lid(rng, mouth, h, ware)]
@@ -170,9 +164,7 @@ def teapot(rng: np.random.Generator, name: str) -> Shape:
     path = arc_handle(rng, *ends, reach=float(rng.uniform(0.028, 0.05)))
     thick = np.array(rng.uniform(0.0035, 0.007))
     handle = sweep(path, thick, thick * rng.uniform(0.9, 1.5), ware[0])
-    return assemble(
-        name, "teapot", [*parts, replace(handle, is_handle=True), _spout(rng, rows, h, ware[0])], Symmetry()
-    )
+    return assemble(name, "teapot", [*parts, handle, _spout(rng, rows, h, ware[0])], Symmetry())
 
 
 def _lid(rng: np.random.Generator, mouth: float, h: float, ware) -> Part:
