@@ -1,0 +1,82 @@
+"""`mkpose train` and `mkpose ablate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mkpose_ros.commands.options import common_options, write_json
+
+__all__ = ["ablate", "train"]
+
+
+@click.command()
+@click.option("--config", "config_file", default="train_small", help="YAML file, or the name of a shipped one.")
+@click.option("--out", default=None, help="Run folder: checkpoints, best weights, TensorBoard, metrics.jsonl.")
+@click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
+@click.option("--render", type=int, default=0, metavar="N", help="Only render N scenes into the configured shards.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="train", help="Which shapes --render uses."
+)
+@common_options
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def train(
+    config_file: str,
+    out: str | None,
+    resume: bool,
+    render: int,
+    split: str,
+    json_file: str | None,
+    seed: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Train MK-Pose: on one GPU, on several (under torchrun), or on a CPU.
+
+    Any key of the configuration can be overridden, for example `steps=2000 optim.lr=1e-3`.
+    """
+    from mkpose_ros.training.config import load_train_config
+
+    extra = [f"seed={seed}"] + ([f"out={out}"] if out else [])
+    config = load_train_config(config_file, [*extra, *overrides])
+    if render:
+        write_json(_render(config, render, split), json_file)
+        return
+    from mkpose_ros.training.progress import progress_report
+    from mkpose_ros.training.trainer import Trainer
+
+    trainer = Trainer(config, resume=resume)
+    with progress_report(trainer) as report:
+        metrics = trainer.train(report)
+    write_json({"step": trainer.step, "minutes": trainer.elapsed_s / 60.0, **metrics}, json_file)
+
+
+def _render(config, scenes: int, split: str) -> dict[str, float]:
+    from mkpose_ros.training.progress import render_progress
+    from mkpose_ros.training.rendering import SceneRenderer, render_shards
+    from mkpose_ros.training.setup import model_config, sample_config
+
+    folder = Path((config.data.shards if split == "train" else config.data.val_shards)[0])
+    exclude = config.data.exclude if split == "train" else ()
+    renderer = SceneRenderer(split, config.seed, sample_config(model_config(config), exclude))
+    with render_progress(scenes) as progress:
+        crops = render_shards(
+            renderer, folder, scenes=scenes, per_shard=50, name=f"{split}-{config.seed}", progress=progress
+        )
+    return {"scenes": scenes, "crops": crops}
+
+
+@click.command()
+@click.option("--config", "config_file", default="train_small", help="YAML file, or the name of a shipped one.")
+@click.option("--out", default="runs/ablation", help="Folder of the runs and of table.md.")
+@common_options
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def ablate(config_file: str, out: str, json_file: str | None, seed: int, overrides: tuple[str, ...]) -> None:
+    """Train the rows of the paper's Table III on equal budgets and print the table."""
+    from mkpose_ros.training.ablate import ablation_table, run_ablations
+
+    rows = run_ablations(config_file, Path(out), [f"seed={seed}", *overrides])
+    table = ablation_table(rows)
+    (Path(out) / "table.md").write_text(table, encoding="utf-8")
+    click.echo(table, err=json_file == "-")
+    write_json(rows, json_file)

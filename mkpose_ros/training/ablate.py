@@ -1,0 +1,55 @@
+"""The rows of the paper's Table III, each trained on the same budget, samples and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mkpose_ros.training.config import load_train_config
+from mkpose_ros.training.trainer import Trainer
+
+__all__ = ["ROWS", "ablation_table", "run_ablations"]
+
+# row of Table III -> the switch of the model configuration that is off
+ROWS = {
+    "w/o text": "text",
+    "w/o sym": "symmetry_loss",
+    "w/o feature fusion": "feature_fusion",
+    "w/o reconstructor": "reconstructor",
+    "w/o global": "global_features",
+    "full": None,
+}
+_COLUMNS = ("5d2cm", "10d2cm", "10d5cm", "iou50", "iou75")
+
+
+def run_ablations(config_file: str, out: Path, overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """Train (or resume) every row under `out`; a row that is finished is read, not trained again."""
+    rows = []
+    for name, switch in ROWS.items():
+        run = out / (switch or "full")
+        result = run / "result.json"
+        if not result.exists():
+            off = [f"model_overrides.ablation.{switch}=false"] if switch else []
+            config = load_train_config(config_file, [*overrides, *off, f"out={run}"])
+            trainer = Trainer(config, resume=True)
+            metrics = trainer.train()
+            if trainer.progress < 1.0:
+                raise KeyboardInterrupt
+            result.write_text(json.dumps({"method": name, "steps": trainer.step, **metrics}, indent=2) + "\n")
+        rows.append(json.loads(result.read_text()))
+    return rows
+
+
+def ablation_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown in the layout of Table III.
+
+    >>> print(ablation_table([{"method": "full", "steps": 5, "5d2cm": 1.0}]).splitlines()[2])
+    | full | 5 | 1.0 | - | - | - | - |
+    """
+    lines = [f"| method | steps | {' | '.join(_COLUMNS)} |", "|---|" + "---|" * (len(_COLUMNS) + 1)]
+    for row in rows:
+        cells = [f"{row[c]:.1f}" if c in row else "-" for c in _COLUMNS]
+        lines.append(f"| {row['method']} | {row['steps']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
