@@ -42,7 +42,16 @@ class Faults(list):
 class FrameSource(Protocol):
     """A frame that is still on disk."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Unique in the data set, such as "real/train/scene_1/0000"."""
+
+    @property
+    def split(self) -> str:
+        """Such as "real/train"."""
+
+    def companions(self) -> dict[str, bool]:
+        """The kinds of files that belong to such a frame, and whether each is there."""
 
     def load(self, faults: Faults) -> FrameSample:
         """Read the frame. Objects that can't be used are left out and noted; a useless frame raises InputError."""

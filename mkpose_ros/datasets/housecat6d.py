@@ -52,6 +52,19 @@ class HousecatFrame:
         """Such as "test_scene1/000000"."""
         return f"{self.scene.name}/{self.number}"
 
+    @property
+    def split(self) -> str:
+        """ "train", "val" or "test"."""
+        return next((s for s in ("val", "test") if self.scene.name.startswith(f"{s}_")), "train")
+
+    def companions(self) -> dict[str, bool]:
+        """Which kinds of files this frame has."""
+        images = {folder: (self.scene / folder / f"{self.number}.png").is_file() for folder in ("depth", "instance")}
+        return images | {
+            "labels": (self.scene / "labels" / f"{self.number}_label.pkl").is_file(),
+            "intrinsics.txt": (self.scene / "intrinsics.txt").is_file(),
+        }
+
     def load(self, faults: Faults) -> FrameSample:
         """Read the frame; see FrameSource."""
         rgb = read_color(self.scene / "rgb" / f"{self.number}.png")

@@ -13,9 +13,9 @@ import numpy as np
 
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.base import Dataset, Faults
-from mkpose_ros.datasets.detections import read_detections
+from mkpose_ros.datasets.detections import DETECTION_FOLDERS, read_detections
 from mkpose_ros.datasets.images import read_color, read_depth_m, read_mask, read_nocs_map
-from mkpose_ros.datasets.nocs_truth import TruthSources, read_meta, read_truths
+from mkpose_ros.datasets.nocs_truth import TruthSources, find_above, read_meta, read_truths, result_pickle
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import CameraIntrinsics, FrameSample, RgbdFrame
 
@@ -81,9 +81,31 @@ class NocsFrame:
                 return part
         return "camera" if any(line.synset for line in read_meta(self.file("_meta.txt"), Faults())) else "real"
 
+    @property
+    def split(self) -> str:
+        """Such as "real/train": the name without scene and number."""
+        return "/".join(self.name.split("/")[:-2]) or self.root.name
+
     def file(self, suffix: str) -> Path:
         """The path of one of the frame's files."""
         return self.stem.with_name(self.stem.name + suffix)
+
+    def companions(self) -> dict[str, bool]:
+        """Which kinds of files this frame has."""
+        kind = self.kind
+        found = {
+            suffix: self.file(suffix).is_file() for suffix in ("_depth.png", "_mask.png", "_coord.png", "_meta.txt")
+        }
+        if kind == "own":
+            return found | {"_truth.json": self.file("_truth.json").is_file()}
+        if kind == "camera":
+            found["_composed.png"] = any(path.is_file() for path in composed_depth_files(self.stem))
+        return found | {
+            "_label.pkl": self.file("_label.pkl").is_file(),
+            "gts": result_pickle(self.stem, kind, ("gts",)) is not None,
+            "obj_models": find_above(self.stem, "obj_models") is not None,
+            "segmentation_results": result_pickle(self.stem, kind, DETECTION_FOLDERS) is not None,
+        }
 
     def load(self, faults: Faults) -> FrameSample:
         """Read the frame; see FrameSource."""
