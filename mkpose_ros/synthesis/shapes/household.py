@@ -199,7 +199,7 @@ def cutlery(rng: np.random.Generator, name: str) -> Shape:
     handle = neck_half + (end_half - neck_half) * (1.0 - t / 0.6).clip(0.0) ** rng.uniform(0.7, 1.6)
     thick = np.full(26, rng.uniform(0.0009, 0.002)) * (1.0 + 0.8 * (t < 0.5))
     sag = np.zeros(26)
-    curve = rng.uniform(0.004, 0.013) * np.sin(np.pi * np.clip((t - 0.35) / 0.65, 0, 1)) * (kind != "knife")
+    curve = rng.uniform(0.004, 0.013) * np.sin(np.pi * np.clip((t - 0.3) / 0.7, 0, 1)) ** 2 * (kind != "knife")
     head = np.clip((t - 0.66) / 0.34, 0.0, 1.0)
     if kind == "spoon":
         half = float(rng.uniform(0.013, 0.024))
@@ -210,7 +210,8 @@ def cutlery(rng: np.random.Generator, name: str) -> Shape:
             head > 0, np.maximum(handle, rng.uniform(0.009, 0.014) * np.clip(4 * head, 0, 1) ** 0.5), handle
         )
     else:
-        handle = np.where(head > 0, rng.uniform(0.007, 0.012) * (1.0 - 0.5 * head**4), handle)
+        blade = rng.uniform(0.007, 0.012) * (1.0 - 0.5 * head**4)
+        handle = handle + (blade - handle) * np.clip(5.0 * head, 0.0, 1.0)
         thick = np.where(head > 0, 0.0009, thick * 1.8)
     handle[0] *= 0.6
     handle[-1] = max(0.35 * handle[-2], 0.0012)

@@ -44,11 +44,14 @@ class Profile:
             self.to(r0 + t * (r - r0) - groove, y0 + t * (y - y0), 0.0, band)
         return self.to(r, y, 0.0, band)
 
-    def inside(self, wall: float, floor: float, fillet: float, band: int) -> Profile:
-        """Back down, ``wall`` metres inside the way up, and across a floor at y = ``floor`` to the axis."""
+    def inside(self, wall: float, floor: float, fillet: float, band: int, lip: int = 0) -> Profile:
+        """Back down, ``wall`` metres inside the way up, and across a floor at y = ``floor`` to the axis.
+
+        The last ``lip`` points of the way up are a rim that the inner side does not follow.
+        """
         rim_r, rim_y = self._points[-1]
+        inner = _offset(np.array(self._points[: len(self._points) - lip]), wall)[::-1]
         self.to(rim_r - 0.65 * wall, rim_y, 0.3 * wall, band)
-        inner = _offset(np.array(self._points[:-1]), wall)[::-1]
         at_floor = max(float(np.interp(floor, inner[::-1, 1], inner[::-1, 0])), 0.5 * wall)
         lowest = rim_y - 0.5 * wall
         for r, y in inner:

@@ -38,7 +38,7 @@ def bowl(rng: np.random.Generator, name: str) -> Shape:
         profile.to(radius, top if rim == "lip" else h, 0.3 * (h - top), band=1)
     if rim == "lip":
         profile.to(radius, h, 0.001, band=1)
-    rows, bands = profile.inside(wall, y_foot + wall, 0.3 * foot, band=2).build()
+    rows, bands = profile.inside(wall, y_foot + wall, 0.3 * foot, band=2, lip=2 * (rim == "lip")).build()
     return assemble(name, "bowl", [lathe(rows, _ware(rng), bands, segments=48)], ROUND)
 
 
@@ -58,7 +58,7 @@ def cup(rng: np.random.Generator, name: str) -> Shape:
         profile.curve(top, h, bulge, band=1, steps=10, lean=rng.uniform(0.7, 1.4))
     if style == "paper":
         profile.to(top + 0.0015, h - 0.001, 0.0006).to(top + 0.0012, h + 0.0015, 0.0008)
-    rows, bands = profile.inside(wall, max(wall, 0.02 * h), 0.1 * base, band=2).build()
+    rows, bands = profile.inside(wall, max(wall, 0.02 * h), 0.1 * base, band=2, lip=2 * (style == "paper")).build()
     if style == "paper":
         paper = textures.colour(rng, "pale")
         outside = m.printed(rng) if rng.random() < 0.7 else Material(paper, 0.8)
