@@ -25,7 +25,8 @@ class PoseEngine(ABC):
     Inputs, all with the same B >= 0: ``image (B, S, S, 3)`` uint8; ``points (B, N, 3)`` in metres, camera axes,
     centred; ``pixels (B, N, 2)``; ``text (B, T, D)``; ``text_mask (B, T)``; float32 but for the image.
     Outputs, float32: ``rotation (B, 3, 3)``; ``translation (B, 3)`` in metres from the points' origin; ``size (B, 3)``
-    and ``keypoints (B, K, 3)`` in metres; ``nocs (B, K, 3)``; ``log_variance (B, 6)``; ``axis_symmetric (B,)``.
+    and ``keypoints (B, K, 3)`` in metres; ``nocs (B, K, 3)``; ``log_variance (B, 6)``; ``axis_symmetric (B,)``,
+    the probability that the object, as seen now, is continuous about its y axis.
     """
 
     name: str

@@ -15,6 +15,11 @@ from mkpose_ros.inference.base import PoseEngine
 
 __all__ = ["ENGINES", "EngineOptions", "PoseEngine", "available_engines", "open_engine", "physical_cores"]
 
+PRECISIONS = ("fp32", "bf16")
+GPU_MODEL = "model_fp16.onnx"  # half-typed; TensorRT takes it where a model's folder holds it
+MODEL = "model.onnx"
+CHECKPOINT = "model.safetensors"
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,9 +28,15 @@ class EngineOptions:
     """What an engine may be told; each takes what concerns it."""
 
     threads: int = 0  # of CPU engines; 0: one for each physical core
-    precision: str = "fp32"  # "fp32"; "bf16" for OpenVINO; "fp16" for TensorRT, from model_fp16.onnx
+    precision: str = "fp32"  # of OpenVINO's arithmetic: "fp32" or "bf16"; the others compute as the file is typed
     device_index: int = 0  # of the GPU
     cache_folder: Path | None = None  # of built TensorRT engines; None: the user's cache folder
+
+    def __post_init__(self) -> None:
+        if self.threads < 0 or self.device_index < 0 or self.precision not in PRECISIONS:
+            raise InputError(
+                f"engine options {self}: expected threads and device_index >= 0, precision {' or '.join(PRECISIONS)}"
+            )
 
 
 def physical_cores() -> int:
@@ -35,14 +46,15 @@ def physical_cores() -> int:
 
 
 def open_engine(model_path: Path | str, backend: str = "auto", **options: object) -> PoseEngine:
-    """Open the model of a file ``model.onnx``, or of the folder that holds it, with one of ENGINES or "auto".
+    """Open a model with one of ENGINES or "auto".
 
-    ``options`` are those of EngineOptions. "auto" takes the first engine that opens, in the order of ENGINES, and
-    logs why. Raises InputError for an unknown name, ModelError for the model, EngineError or DependencyError
-    when the engine can't be had.
+    ``model_path`` is a file, or a folder with model.onnx and, as the case may be, model_fp16.onnx (for TensorRT) and
+    model.safetensors (for torch). ``options`` are those of EngineOptions. "auto" takes the first engine that opens,
+    in the order of ENGINES, and logs why. Raises InputError for an unknown name, ModelError for the model,
+    EngineError or DependencyError when the engine can't be had.
     """
     settings = EngineOptions(**options)
-    path = _model_file(Path(model_path))
+    path = Path(model_path)
     if backend != "auto":
         if backend not in ENGINES:
             raise InputError(f"engine {backend!r} is unknown: expected auto, {', '.join(ENGINES)}")
@@ -69,48 +81,72 @@ def available_engines() -> dict[str, str]:
 def _open(name: str, path: Path, options: EngineOptions) -> PoseEngine:
     spec = ENGINES[name]
     if find_spec(spec.package) is None:
-        raise DependencyError(f"the package {spec.package} is not installed: pip install {spec.install}")
+        raise DependencyError(f"the package {spec.package} is not installed; install {spec.install}")
     try:
         return spec.open(path, options)
     except ImportError as error:  # a package that is there but can't load its libraries
-        raise DependencyError(f"{name}: {error}; install it again: pip install {spec.install}") from error
+        raise DependencyError(f"{name}: {error}; install {spec.install} again") from error
 
 
-def _model_file(path: Path) -> Path:
-    if path.is_dir():
-        path = path / "model.onnx"
-    if not path.is_file():
-        raise ModelError(f"model {path} is missing: give the path of a model.onnx written by `mkpose export`")
-    return path
+def _model_file(path: Path, *names: str) -> Path:
+    """The file itself, or the first of ``names`` in the folder."""
+    files = [path / name for name in names] if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            return file
+    raise ModelError(f"model {files[-1]} is missing: give the path of a {names[-1]} written by `mkpose export`")
+
+
+def _open_tensorrt(flavour: str) -> Callable[[Path, EngineOptions], PoseEngine]:
+    def open_flavour(path: Path, options: EngineOptions) -> PoseEngine:
+        from mkpose_ros.inference.tensorrt_engine import TensorRtEngine
+
+        file = _model_file(path, GPU_MODEL, MODEL)
+        return TensorRtEngine(
+            file, flavour=flavour, device_index=options.device_index, cache_folder=options.cache_folder
+        )
+
+    return open_flavour
 
 
 def _open_onnxruntime(path: Path, options: EngineOptions) -> PoseEngine:
     from mkpose_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(path, threads=options.threads or physical_cores())
+    return OnnxRuntimeEngine(_model_file(path, MODEL), threads=options.threads or physical_cores())
 
 
 def _open_onnxruntime_cuda(path: Path, options: EngineOptions) -> PoseEngine:
     from mkpose_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(path, device="cuda", device_index=options.device_index, threads=1)
+    file = _model_file(path, MODEL)
+    return OnnxRuntimeEngine(file, device="cuda", device_index=options.device_index, threads=1)
 
 
 def _open_openvino(path: Path, options: EngineOptions) -> PoseEngine:
     from mkpose_ros.inference.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(path, threads=options.threads or physical_cores(), precision=options.precision)
+    file = _model_file(path, MODEL)
+    return OpenVinoEngine(file, threads=options.threads or physical_cores(), precision=options.precision)
+
+
+def _open_torch(path: Path, options: EngineOptions) -> PoseEngine:
+    from mkpose_ros.inference.torch_engine import TorchEngine
+
+    return TorchEngine(_model_file(path, CHECKPOINT), threads=options.threads or physical_cores())
 
 
 @dataclass(frozen=True)
 class _EngineSpec:
     package: str
-    install: str
+    install: str  # what to install when it is missing
     open: Callable[[Path, EngineOptions], PoseEngine]
 
 
 ENGINES = {  # in the order in which "auto" tries them
+    "tensorrt": _EngineSpec("tensorrt", "by NVIDIA's instructions, see docs/engines.md", _open_tensorrt("tensorrt")),
+    "tensorrt-rtx": _EngineSpec("tensorrt_rtx", "tensorrt-rtx-cu13", _open_tensorrt("tensorrt-rtx")),
     "onnxruntime-cuda": _EngineSpec("onnxruntime", "onnxruntime-gpu", _open_onnxruntime_cuda),
     "openvino": _EngineSpec("openvino", "mkpose_ros", _open_openvino),
     "onnxruntime": _EngineSpec("onnxruntime", "mkpose_ros", _open_onnxruntime),
+    "torch": _EngineSpec("torch", "mkpose_ros[train]", _open_torch),
 }

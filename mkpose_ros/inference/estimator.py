@@ -122,10 +122,10 @@ class PoseEstimator:
             mask=instance.mask,
         )
 
-    def _symmetry(self, name: str, axis_symmetric_logit: float) -> Symmetry:
-        """The category's symmetry; seen evidence decides for hidden handles and for categories we know nothing of."""
+    def _symmetry(self, name: str, axis_symmetric: float) -> Symmetry:
+        """The category's symmetry; what is seen decides for hidden handles and for categories we know nothing of."""
         category = self._categories.get(name)
-        if (category is None or category.hidden_handle) and axis_symmetric_logit > 0.0:
+        if (category is None or category.hidden_handle) and axis_symmetric > 0.5:
             return Symmetry(infinite_axes=("y",))
         return category.symmetry if category else Symmetry()
 

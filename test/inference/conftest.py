@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from mkpose_ros.inference.base import PoseEngine
 from mkpose_ros.inference.metadata import ModelMetadata, parse_metadata
 from mkpose_ros.inference.text_features import TextFeatures
+
+sys.path.insert(0, str(Path(__file__).parent))  # fake_nvidia.py
 
 CROP_PX, N_POINTS, TOKENS, TEXT_DIM, KEYPOINTS = 16, 32, 4, 6, 8
 METADATA = {
@@ -144,7 +147,7 @@ class FakeEngine(PoseEngine):
             "keypoints": inputs["points"][:, :KEYPOINTS],
             "nocs": np.zeros((batch, KEYPOINTS, 3), np.float32),
             "log_variance": np.tile(np.log(np.float32([1e-4, 2e-4, 3e-4, 0.01, 0.02, 0.03])), (batch, 1)),
-            "axis_symmetric": np.full(batch, -1.0, np.float32),
+            "axis_symmetric": np.zeros(batch, np.float32),
         }
         if self.change:
             self.change(outputs)

@@ -105,8 +105,33 @@ def test_auto_passes_over_what_is_not_installed(tiny_model, monkeypatch, caplog)
     with caplog.at_level(logging.INFO, logger="mkpose_ros"):
         assert open_engine(tiny_model).name == "onnxruntime"
     assert "openvino is not installed" in caplog.text
-    with pytest.raises(DependencyError, match="pip install"):
+    with pytest.raises(DependencyError, match="install mkpose_ros"):
         open_engine(tiny_model, "openvino")
+
+
+def test_auto_passes_over_a_gpu_engine_without_a_gpu(tiny_model, caplog):
+    pytest.importorskip("tensorrt_rtx")
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    if int(runtime.cudaGetDeviceCount()[0]) == 0:
+        pytest.skip("this machine has a GPU")
+    with caplog.at_level(logging.INFO, logger="mkpose_ros"):
+        open_engine(tiny_model)
+    assert "not tensorrt-rtx: GPU 0 does not exist; found no NVIDIA GPU" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"threads": -1}, {"precision": "fp8"}, {"device_index": -1}])
+def test_engine_options_out_of_range_are_refused(tiny_model, options):
+    with pytest.raises(InputError, match=r"engine options.*expected"):
+        open_engine(tiny_model, "openvino", **options)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_does_not_change_the_result(tiny_model, make_inputs, threads):
+    inputs = make_inputs(4)
+    expected = _expected(inputs)[1]
+    for backend in CPU_ENGINES:
+        outputs = open_engine(tiny_model, backend, threads=threads).infer(inputs)
+        np.testing.assert_allclose(outputs["size"], expected, atol=1e-5)
 
 
 def test_an_unknown_engine_is_refused_with_the_list(tiny_model):
