@@ -29,7 +29,20 @@ BUILD = (
     "rosidl-core-generators",
     "common-interfaces",
 )
-CMAKE_ROS = {"kilted": "ament-cmake-ros-core", "jazzy": "ament-cmake-ros"}  # the same macros, before and after a split
+BUILD_OF = {
+    "kilted": ("ament-cmake-ros-core",),
+    "jazzy": (
+        "ament-cmake-gmock",
+        "ament-cmake-gtest",
+        "ament-cmake-pytest",
+        "ament-cmake-ros",
+        "domain-coordinator",
+        "fastrtps-cmake-module",
+        "gmock-vendor",
+        "gtest-vendor",
+        "python-cmake-module",
+    ),
+}
 if DISTRO not in RUNTIME:
     sys.exit(f"setup.py: MKPOSE_ROS_DISTRO is {DISTRO!r}; expected one of {', '.join(RUNTIME)}")
 
@@ -97,7 +110,7 @@ setup(
         "lark",
         "numpy",
         "pyyaml",
-        *(f"ros-{DISTRO}-{name}" for name in (*BUILD, CMAKE_ROS[DISTRO])),
+        *(f"ros-{DISTRO}-{name}" for name in (*BUILD, *BUILD_OF[DISTRO])),
     ],
     install_requires=[
         "click>=8.1",
