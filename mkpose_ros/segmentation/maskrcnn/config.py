@@ -1,0 +1,101 @@
+"""The settings of the compact Mask R-CNN: its network, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mkpose_ros.errors import InputError
+from mkpose_ros.resources import share_path
+
+__all__ = ["MaskRcnnConfig", "SegmenterTrainConfig", "config_from_dict", "config_to_dict", "load_segmenter_config"]
+
+
+@dataclass(frozen=True)
+class MaskRcnnConfig:
+    """The network. Pixels are those of its input, input_height x input_width."""
+
+    categories: tuple[str, ...]
+    backbone: str = "lite0"  # EfficientNet-Lite 0 or 2
+    input_height: int = 288
+    input_width: int = 384
+    fpn_channels: int = 64
+    anchor_sizes: tuple[tuple[float, ...], ...] = ((16, 24), (36, 54), (80, 116), (170, 240))  # of p3, p4, p5, p6
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
+    box_head_channels: int = 256
+    mask_head_channels: int = 64
+    mask_head_convolutions: int = 3
+    pre_nms_top: int = 300  # proposals of each level before suppression
+    proposals: int = 100
+    detections: int = 50
+    rpn_nms_iou: float = 0.7
+    nms_iou: float = 0.5
+    min_score: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.input_height % 32 or self.input_width % 32:
+            raise InputError(
+                f"segmenter config: input {self.input_height}x{self.input_width}, expected multiples of 32"
+            )
+        if self.backbone not in ("lite0", "lite2"):
+            raise InputError(f"segmenter config: backbone {self.backbone!r}, expected lite0 or lite2")
+
+
+@dataclass(frozen=True)
+class SegmenterTrainConfig:
+    """How the network is trained."""
+
+    data: tuple[str, ...] = ()  # folders with COCO annotations, as `mkpose synth` writes
+    steps: int = 6000
+    batch: int = 2
+    workers: int = 0
+    learning_rate: float = 1e-3  # AdamW, warmed up, then a cosine down to a hundredth
+    backbone_rate: float = 0.2  # of the learning rate
+    warmup_steps: int = 200
+    weight_decay: float = 1e-3
+    gradient_clip: float = 5.0
+    frozen_stages: int = 3  # of the backbone's seven, and its stem; all batch norms are frozen
+    rpn_samples: int = 128  # anchors an image
+    roi_samples: int = 64  # proposals an image, a quarter of them on objects
+    scale_range: tuple[float, float] = (0.7, 1.5)  # of the picture against the input
+    paste_probability: float = 0.3  # objects of another picture pasted in
+    min_object_px: int = 60  # of the input; smaller visible areas are no training objects
+    ema: float = 0.998
+    checkpoint_minutes: float = 5.0
+
+
+def load_segmenter_config(path: str | Path) -> tuple[MaskRcnnConfig, SegmenterTrainConfig]:
+    """Read a YAML file with the sections `model` and `train`, or a shipped one by name ("segmenter_small")."""
+    file = Path(path)
+    file = file if file.suffix in (".yaml", ".yml") else share_path("config", f"{path}.yaml")
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return _build(MaskRcnnConfig, sections["model"]), _build(SegmenterTrainConfig, sections.get("train") or {})
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise InputError(f"segmenter config {file}: {error!r}; compare with config/segmenter_small.yaml") from error
+
+
+def _build(kind: type, values: Mapping[str, Any]) -> Any:
+    known = [f.name for f in fields(kind)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"segmenter config: unknown {', '.join(unknown)}; known are {', '.join(known)}")
+    return kind(**{name: _frozen(value) for name, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def config_from_dict(values: Mapping[str, Any]) -> MaskRcnnConfig:
+    """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+    return _build(MaskRcnnConfig, values)
+
+
+def config_to_dict(config: MaskRcnnConfig) -> dict[str, Any]:
+    """A dictionary that JSON can hold."""
+    return asdict(config)

@@ -1,0 +1,157 @@
+"""Pictures with COCO instance annotations, augmented into training samples: a function of (seed, index) alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from mkpose_ros.errors import InputError
+from mkpose_ros.segmentation.maskrcnn.augment import degrade, random_view, view_of
+from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig
+from mkpose_ros.segmentation.maskrcnn.losses import Truth
+
+__all__ = ["CocoPictures", "TrainingSamples", "coco_files", "collate"]
+
+
+@dataclass(frozen=True)
+class _Record:
+    file: Path
+    height: int
+    width: int
+    objects: tuple[tuple[str, dict | list], ...]  # category name and COCO segmentation
+
+
+def coco_files(folder: Path) -> list[Path]:
+    """The COCO annotation files of a folder: in itself and in its `annotations`."""
+    return sorted([*folder.glob("*coco*.json"), *folder.glob("annotations/*.json")])
+
+
+class CocoPictures:
+    """The annotated pictures of some folders. Raises InputError when there are none."""
+
+    def __init__(self, folders: tuple[str, ...], categories: tuple[str, ...]) -> None:
+        self._categories = categories
+        self._records = [record for f in folders for file in coco_files(Path(f)) for record in _read(file)]
+        if not self._records:
+            raise InputError(
+                f"{', '.join(folders) or 'no folder'}: no COCO annotations; write some with `mkpose synth`"
+            )
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """The picture (H, W, 3) uint8 R G B, its instance ids (H, W) uint8 with 0 the background, and the label of
+        each id from 1 on, -1 for a class that is not trained."""
+        record = self._records[index]
+        bgr = cv2.imread(str(record.file), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise InputError(f"{record.file}: missing or damaged; remove it from its annotations or write it again")
+        ids = np.zeros(bgr.shape[:2], np.uint8)
+        labels = []
+        for name, segmentation in record.objects[:255]:
+            labels.append(self._categories.index(name) if name in self._categories else -1)
+            ids[_decode(segmentation, record.height, record.width)] = len(labels)
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), ids, labels
+
+
+class TrainingSamples(torch.utils.data.Dataset):
+    """Sample i of an endless stream: ((3, H, W) uint8 image, Truth)."""
+
+    def __init__(self, model: MaskRcnnConfig, train: SegmenterTrainConfig, seed: int, length: int) -> None:
+        self._model, self._train, self._seed, self._length = model, train, seed, length
+        self._pictures = CocoPictures(train.data, model.categories)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Truth]:
+        rng = np.random.default_rng([self._seed, index])
+        image, ids, labels = self._view(index, rng)
+        if rng.random() < self._train.paste_probability:
+            labels = _paste(image, ids, labels, self._view(int(rng.integers(2**31)), rng), rng)
+        image = degrade(image, rng)
+        truth = make_truth(ids, labels, self._train.min_object_px)
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), truth
+
+    def _view(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        epoch, position = divmod(index, len(self._pictures))
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._pictures))
+        image, ids, labels = self._pictures.load(int(order[position]))
+        size = self._model.input_height, self._model.input_width
+        transform = random_view(image.shape[:2], size, self._train.scale_range, rng)
+        return *view_of(image, ids, transform, size), labels
+
+
+def make_truth(ids: np.ndarray, labels: list[int], min_object_px: int) -> Truth:
+    """What is to be found in an image with these instance ids (H, W); small or unlabelled things are ignored."""
+    boxes, kept, masks, ignored = [], [], [], []
+    for value, label in enumerate(labels, start=1):
+        mask = (ids == value).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(mask)
+        if w == 0 or h == 0:
+            continue
+        if label < 0 or np.count_nonzero(mask) < min_object_px:
+            ignored.append([x, y, x + w, y + h])
+            continue
+        boxes.append([x, y, x + w, y + h])
+        kept.append(label)
+        masks.append(mask)
+    return Truth(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(kept, dtype=torch.int64),
+        torch.from_numpy(np.stack(masks)) if masks else torch.zeros((0, *ids.shape), dtype=torch.uint8),
+        torch.tensor(ignored, dtype=torch.float32).reshape(-1, 4),
+    )
+
+
+def collate(samples: list[tuple[torch.Tensor, Truth]]) -> tuple[torch.Tensor, list[Truth]]:
+    """A batch: (B, 3, H, W) uint8 images and their truths."""
+    return torch.stack([image for image, _ in samples]), [truth for _, truth in samples]
+
+
+def _paste(
+    image: np.ndarray, ids: np.ndarray, labels: list[int], other: tuple[np.ndarray, np.ndarray, list[int]],
+    rng: np.random.Generator,
+) -> list[int]:  # fmt: skip
+    """Paste some of the other picture's objects over this one, in place; returns the labels of all ids."""
+    other_image, other_ids, other_labels = other
+    present = [value for value in np.unique(other_ids).tolist() if value > 0]
+    count = min(len(present), int(rng.integers(1, 5)), 255 - len(labels))
+    for value in rng.permutation(present)[:count]:
+        seen = other_ids == value
+        image[seen] = other_image[seen]
+        labels = [*labels, other_labels[value - 1]]
+        ids[seen] = len(labels)
+    return labels
+
+
+def _read(file: Path) -> list[_Record]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        names = {entry["id"]: entry["name"] for entry in content["categories"]}
+        objects: dict[int, list] = {entry["id"]: [] for entry in content["images"]}
+        for entry in content["annotations"]:
+            objects[entry["image_id"]].append((names[entry["category_id"]], entry["segmentation"]))
+        root = file.parent.parent if file.parent.name == "annotations" else file.parent
+        return [
+            _Record(root / entry["file_name"], entry["height"], entry["width"], tuple(objects[entry["id"]]))
+            for entry in content["images"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: {error!r}; expected COCO instance annotations") from error
+
+
+def _decode(segmentation: dict | list, height: int, width: int) -> np.ndarray:
+    """A COCO polygon list, uncompressed or compressed run lengths, as a (height, width) bool mask."""
+    if isinstance(segmentation, list):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = coco_mask.frPyObjects(segmentation, height, width)
+    return coco_mask.decode(segmentation).astype(bool)

@@ -1,0 +1,135 @@
+"""From a training run to the ONNX file that the node runs, and the proof that both agree."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mkpose_ros.errors import ModelError
+from mkpose_ros.segmentation.maskrcnn.config import config_from_dict
+from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, MaskRcnn
+from mkpose_ros.segmentation.masks import paste_mask
+from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, letterbox
+from mkpose_ros.segmentation.sessions import open_session
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
+
+__all__ = ["Agreement", "agreement", "export_run", "load_run", "write_onnx"]
+
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two ways of running one model are apart, over some pictures."""
+
+    pictures: int
+    detections: int  # of the first way, above the score of 0.3
+    unmatched: int  # of them, without a partner of the same class in the second
+    box_px: float  # the largest difference of a coordinate
+    score: float  # the largest difference of a score
+    mask_share: float  # the smallest share of pixels, inside a box, on which two masks agree
+
+    @property
+    def good(self) -> bool:
+        """Boxes within 0.5 px, scores within 1e-3, masks on 99 % of their pixels."""
+        return self.unmatched == 0 and self.box_px <= 0.5 and self.score <= 1e-3 and self.mask_share >= 0.99
+
+
+def load_run(run: Path) -> tuple[MaskRcnn, int]:
+    """The averaged model of a run folder's newest checkpoint, in evaluation mode, and its step."""
+    checkpoint = latest_checkpoint(Path(run))
+    if checkpoint is None:
+        raise ModelError(f"{run}: no checkpoint; train one with `mkpose train --config segmenter_small`")
+    config = config_from_dict(json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))["model"])
+    model = MaskRcnn(config).eval()
+    model.load_state_dict(load_weights(checkpoint / "ema.safetensors"))
+    return model, int(checkpoint.name.removeprefix("step-"))
+
+
+def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) -> MaskRcnn:
+    """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata."""
+    model, step = load_run(run)
+    config = model.config
+    metadata = {
+        "name": f"maskrcnn-efficientnet-{config.backbone}",
+        "input_height": config.input_height,
+        "input_width": config.input_width,
+        "fill": int(PIXEL_MEAN),
+        "categories": list(config.categories),
+        "training": {"steps": step, **(training or {})},
+        "model": asdict(config),
+    }
+    write_onnx(model, path, metadata)
+    return model
+
+
+def write_onnx(model: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    """Write a module (H, W, 3) uint8 -> boxes, scores, labels, masks as ONNX of the segmenter's contract."""
+    import onnx
+
+    image = torch.zeros((metadata["input_height"], metadata["input_width"], 3), dtype=torch.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer warns of every shape it takes as a constant, which is meant here
+        torch.onnx.export(
+            model,
+            (image,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "objects"} for name in OUTPUTS},
+        )
+    graph = onnx.load(path)
+    described = {"kind": "segmenter", "format_version": FORMAT_VERSION, **metadata}
+    onnx.helper.set_model_props(graph, {"mkpose": json.dumps(described)})
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
+def agreement(
+    model: nn.Module, path: Path, pictures: list[np.ndarray], runtime: str = "onnxruntime", min_score: float = 0.3
+) -> Agreement:
+    """Compare a module with its ONNX file on (H, W, 3) uint8 pictures."""
+    session = open_session(path, runtime)
+    height, width = session.metadata["input_height"], session.metadata["input_width"]
+    detections = unmatched = 0
+    box_px = score = 0.0
+    mask_share = 1.0
+    for picture in pictures:
+        canvas, _ = letterbox(picture, height, width, session.metadata.get("fill", int(PIXEL_MEAN)))
+        with torch.inference_mode():
+            first = [values.numpy() for values in model(torch.from_numpy(canvas))]
+        outputs = session.run({"image": canvas})
+        second = [outputs[name] for name in OUTPUTS]
+        for index in np.flatnonzero(first[1] >= min_score):
+            detections += 1
+            partner = _partner(first, int(index), second)
+            if partner is None:
+                unmatched += 1
+                continue
+            box_px = max(box_px, float(np.abs(first[0][index] - second[0][partner]).max()))
+            score = max(score, float(abs(first[1][index] - second[1][partner])))
+            masks = [
+                paste_mask(way[3][row], way[0][row], height, width) for way, row in ((first, index), (second, partner))
+            ]
+            union = max(np.count_nonzero(masks[0] | masks[1]), 1)
+            mask_share = min(mask_share, 1.0 - np.count_nonzero(masks[0] ^ masks[1]) / union)
+    return Agreement(len(pictures), detections, unmatched, box_px, score, mask_share)
+
+
+def _partner(first: list[np.ndarray], index: int, second: list[np.ndarray]) -> int | None:
+    """The row of the same class in `second` whose box is nearest, None when none is within 10 px."""
+    same = np.flatnonzero(second[2] == first[2][index])
+    if len(same) == 0:
+        return None
+    distance = np.abs(second[0][same] - first[0][index]).max(axis=1)
+    return int(same[distance.argmin()]) if distance.min() < 10.0 else None

@@ -1,0 +1,138 @@
+"""What Mask R-CNN is trained on: matching, sampling and the five losses, as in detectron2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mkpose_ros.segmentation.maskrcnn.boxes import box_iou, encode
+from mkpose_ros.segmentation.maskrcnn.config import SegmenterTrainConfig
+from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL
+from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
+from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align, roi_align_pyramid
+
+__all__ = ["Truth", "losses"]
+
+MASK_SIZE = 2 * MASK_POOL
+TRAIN_PRE_NMS, TRAIN_PROPOSALS = 150, 100
+
+
+class Truth(NamedTuple):
+    """The objects of one picture; n may be 0."""
+
+    boxes: Tensor  # (n, 4) pixels of the input
+    labels: Tensor  # (n,) int64
+    masks: Tensor  # (n, H, W) uint8, 1 where the object is seen
+    ignored: Tensor  # (m, 4) boxes of objects too small or too hidden to be counted for or against
+
+
+def losses(
+    model: MaskRcnn, images: Tensor, truths: list[Truth], config: SegmenterTrainConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The losses of (B, 3, H, W) uint8 images: rpn_objectness, rpn_box, class, box, mask; each a mean."""
+    pyramid = model.features(images)
+    rpn = model.rpn(pyramid)
+    result = _rpn_losses(model, rpn, truths, config.rpn_samples, generator)
+    samples = []
+    with torch.no_grad():
+        for i, truth in enumerate(truths):
+            proposals = torch.cat([model.propose(rpn, i, TRAIN_PRE_NMS, TRAIN_PROPOSALS), truth.boxes])
+            samples.append(_sample_proposals(proposals, truth, model, config.roi_samples, generator))
+    return result | _box_losses(model, pyramid, samples, truths) | _mask_loss(model, pyramid, samples, truths)
+
+
+def _rpn_losses(
+    model: MaskRcnn, rpn: list[tuple[Tensor, Tensor]], truths: list[Truth], count: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    anchors = torch.cat([model.anchors(level) for level in RPN_LEVELS])
+    logits = torch.cat([level_logits for level_logits, _ in rpn], dim=1)
+    deltas = torch.cat([level_deltas for _, level_deltas in rpn], dim=1)
+    objectness = logits.new_zeros(())
+    box = logits.new_zeros(())
+    for i, truth in enumerate(truths):
+        state, matched = _match(anchors, truth, low=0.3, high=0.7, take_best=True)
+        positive, negative = _draw(state, count, 0.5, generator)
+        chosen = torch.cat([positive, negative])
+        target = (state[chosen] == 1).to(logits.dtype)
+        objectness = objectness + F.binary_cross_entropy_with_logits(logits[i][chosen], target, reduction="sum")
+        if len(positive):
+            wanted = encode(truth.boxes[matched[positive]], anchors[positive], RPN_WEIGHTS)
+            box = box + (deltas[i][positive] - wanted).abs().sum()
+    scale = 1.0 / (count * len(truths))
+    return {"rpn_objectness": objectness * scale, "rpn_box": box * scale}
+
+
+def _sample_proposals(
+    proposals: Tensor, truth: Truth, model: MaskRcnn, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Drawn proposals (P, 4), those on objects first, their classes (P,) and the objects (P,) they lie on."""
+    state, matched = _match(proposals, truth, low=0.5, high=0.5, take_best=False)
+    positive, negative = _draw(state, count, 0.25, generator)
+    chosen = torch.cat([positive, negative])
+    background = len(model.config.categories)
+    labels = torch.full((len(chosen),), background, device=proposals.device)
+    labels[: len(positive)] = truth.labels[matched[positive]]
+    return proposals[chosen], labels, matched[chosen]
+
+
+def _match(boxes: Tensor, truth: Truth, low: float, high: float, take_best: bool) -> tuple[Tensor, Tensor]:
+    """State (N,) of each box: 1 object, 0 background, -1 neither; and the index (N,) of its best object."""
+    state = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    matched = torch.zeros_like(state)
+    if len(truth.boxes):
+        overlaps = box_iou(boxes, truth.boxes)
+        best, matched = overlaps.max(dim=1)
+        state = torch.where(best >= high, 1, torch.where(best < low, 0, -1))
+        if take_best:  # an object no box overlaps enough still gets its best ones
+            best_of_object = overlaps.max(dim=0).values
+            rows, _ = torch.nonzero((overlaps == best_of_object) & (best_of_object > 0.1), as_tuple=True)
+            state[rows] = 1
+    if len(truth.ignored):
+        inside = box_iou(boxes, truth.ignored).max(dim=1).values > 0.3
+        state = torch.where(inside & (state == 0), -1, state)
+    return state, matched
+
+
+def _draw(state: Tensor, count: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random indices of at most count * share objects, and of background up to count."""
+    drawn = []
+    for value, most in ((1, int(count * share)), (0, count)):
+        candidates = torch.nonzero(state == value).flatten()
+        wanted = most if value == 1 else count - len(drawn[0])
+        order = torch.randperm(len(candidates), generator=generator)[:wanted].to(candidates.device)
+        drawn.append(candidates[order])
+    return drawn[0], drawn[1]
+
+
+def _box_losses(
+    model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
+) -> dict[str, Tensor]:
+    pooled = [roi_align_pyramid(pyramid, i, boxes, BOX_POOL) for i, (boxes, _, _) in enumerate(samples)]
+    logits, deltas = model.roi_heads["box_predictor"](model.roi_heads["box_head"](torch.cat(pooled)))
+    labels = torch.cat([label for _, label, _ in samples])
+    wanted = torch.cat([t.boxes[m] if len(t.boxes) else b for (b, _, m), t in zip(samples, truths, strict=True)])
+    boxes = torch.cat([b for b, _, _ in samples])
+    positive = torch.nonzero(labels < len(model.config.categories)).flatten()
+    box = (deltas[positive] - encode(wanted[positive], boxes[positive], BOX_WEIGHTS)).abs().sum() / max(len(labels), 1)
+    return {"class": F.cross_entropy(logits, labels), "box": box}
+
+
+def _mask_loss(
+    model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
+) -> dict[str, Tensor]:
+    pooled, targets = [], []
+    for i, ((boxes, labels, matched), truth) in enumerate(zip(samples, truths, strict=True)):
+        positive = torch.nonzero(labels < len(model.config.categories)).flatten()
+        if len(positive) == 0:
+            continue
+        pooled.append(roi_align_pyramid(pyramid, i, boxes[positive], MASK_POOL))
+        for row in positive:
+            mask = truth.masks[matched[row]][None].to(torch.float32)
+            targets.append(roi_align(mask, boxes[row][None], MASK_SIZE, 1.0)[:, 0] >= 0.5)
+    if not pooled:
+        return {"mask": pyramid["p2"].sum() * 0.0}
+    logits = model.roi_heads["mask_head"](torch.cat(pooled))
+    return {"mask": F.binary_cross_entropy_with_logits(logits, torch.cat(targets).to(logits.dtype))}

@@ -1,0 +1,92 @@
+"""Mask R-CNN: images to pyramid, pyramid to proposals, proposals to boxes with classes, boxes to masks.
+
+Parameters carry detectron2's names (GeneralizedRCNN), so one set of weights serves both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite, FeaturePyramid
+from mkpose_ros.segmentation.maskrcnn.boxes import anchors_of_level, clip_boxes, decode, nms, offset_by_group
+from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
+from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL, BoxHead, BoxPredictor, MaskHead, RpnHead
+from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align_pyramid
+
+__all__ = ["BOX_WEIGHTS", "PIXEL_MEAN", "PIXEL_STD", "RPN_LEVELS", "RPN_WEIGHTS", "MaskRcnn"]
+
+PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # EfficientNet-Lite's normalisation; a canvas filled with 127 becomes zero
+RPN_LEVELS = (3, 4, 5, 6)
+RPN_WEIGHTS = (1.0, 1.0, 1.0, 1.0)  # of box deltas: detectron2's defaults
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+NEVER = -1e4  # the logit of a proposal that must not be chosen
+
+
+class MaskRcnn(nn.Module):
+    """The network; `forward` detects in one image, `mkpose_ros.segmentation.maskrcnn.losses` trains it."""
+
+    def __init__(self, config: MaskRcnnConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = FeaturePyramid(EfficientNetLite(config.backbone), config.fpn_channels)
+        self.proposal_generator = nn.ModuleDict({"rpn_head": RpnHead(config)})
+        self.roi_heads = nn.ModuleDict(
+            {"box_head": BoxHead(config), "box_predictor": BoxPredictor(config), "mask_head": MaskHead(config)}
+        )
+        for level in RPN_LEVELS:
+            self.register_buffer(f"anchors{level}", anchors_of_level(config, level), persistent=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Detect in one (H, W, 3) uint8 image of the input's size.
+
+        Returns boxes (N, 4) pixels, scores (N,), labels (N,) int64 and masks (N, 28, 28) probabilities, best first.
+        """
+        pyramid = self.features(image.permute(2, 0, 1)[None])
+        proposals = self.propose(self.rpn(pyramid), 0, self.config.pre_nms_top, self.config.proposals)
+        boxes, scores, labels = self.classify(pyramid, proposals)
+        pooled = roi_align_pyramid(pyramid, 0, boxes, MASK_POOL)
+        return boxes, scores, labels, torch.sigmoid(self.roi_heads["mask_head"](pooled))
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The pyramid p2..p6 of (B, 3, H, W) uint8 images."""
+        return self.backbone((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
+
+    def rpn(self, pyramid: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """For each RPN level: logits (B, A) and deltas (B, A, 4) of its anchors."""
+        return [self.proposal_generator["rpn_head"](pyramid[f"p{level}"]) for level in RPN_LEVELS]
+
+    def anchors(self, level: int) -> Tensor:
+        return getattr(self, f"anchors{level}")
+
+    def propose(self, rpn: list[tuple[Tensor, Tensor]], image: int, pre_nms_top: int, count: int) -> Tensor:
+        """At most `count` proposals (N, 4) of the image-th picture, suppressed within each level."""
+        height, width = self.config.input_height, self.config.input_width
+        boxes, scores, levels = [], [], []
+        for level, (logits, deltas) in zip(RPN_LEVELS, rpn, strict=True):
+            anchors = self.anchors(level)
+            best, index = logits[image].topk(min(pre_nms_top, len(anchors)))
+            decoded = decode(deltas[image][index], anchors[index], RPN_WEIGHTS)
+            boxes.append(clip_boxes(decoded, height, width))
+            scores.append(best)
+            levels.append(torch.full_like(best, level))
+        boxes, scores, levels = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
+        empty = (boxes[:, 2:] <= boxes[:, :2]).any(dim=1)
+        scores = torch.where(empty, torch.full_like(scores, NEVER), scores)
+        apart = offset_by_group(boxes, levels, max(height, width))
+        return boxes[nms(apart, scores, self.config.rpn_nms_iou, count, NEVER / 2)]
+
+    def classify(self, pyramid: dict[str, Tensor], proposals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (N, 4), scores (N,) and labels (N,) of one picture from its proposals (P, 4)."""
+        config = self.config
+        height, width = config.input_height, config.input_width
+        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, proposals, BOX_POOL))
+        logits, deltas = self.roi_heads["box_predictor"](hidden)
+        boxes = clip_boxes(decode(deltas, proposals, BOX_WEIGHTS), height, width)
+        classes = len(config.categories)
+        scores = torch.softmax(logits, dim=1)[:, :classes].flatten()  # (P * K,), the class running fastest
+        labels = torch.arange(classes, device=boxes.device).repeat(boxes.shape[0])
+        boxes = boxes[:, None].expand(-1, classes, -1).reshape(-1, 4)
+        apart = offset_by_group(boxes, labels, max(height, width))
+        kept = nms(apart, scores, config.nms_iou, config.detections, config.min_score)
+        return boxes[kept], scores[kept], labels[kept]
