@@ -37,6 +37,7 @@ class RgbdFrame:
     intrinsics: CameraIntrinsics
     stamp_ns: int = 0  # the colour image's stamp
     frame_id: str = ""  # the colour optical frame
+    T_world_cam: np.ndarray | None = None  # (4, 4) the camera in a frame in which objects rest, where it is known
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mkpose_ros.geometry.rotations import invert_pose
 from mkpose_ros.tracking.association import associate, mask_iou
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.tracking.filter import PoseFilter
-from mkpose_ros.types import ObjectPose
+from mkpose_ros.types import ObjectPose, RgbdFrame
 
 __all__ = ["Tracker"]
 
@@ -51,15 +51,13 @@ class Tracker:
         """The confirmed tracks, also those out of sight, as last measured."""
         return {track.track_id: track.last for track in self._tracks if track.confirmed}
 
-    def update(
-        self, objects: Sequence[ObjectPose], stamp_ns: int, T_world_cam: np.ndarray | None = None
-    ) -> list[ObjectPose]:
+    def update(self, frame: RgbdFrame, objects: Sequence[ObjectPose]) -> list[ObjectPose]:
         """The confirmed objects seen in this frame, with track_id, filtered pose, size and covariance.
 
-        objects: this frame's estimates in the camera frame. T_world_cam (4, 4): the camera in a frame in which objects
-        rest, where it is known; give it in every frame or in none, a change resets the tracks. A stamp that goes
-        backwards resets them too.
+        objects: the frame's estimates in the camera frame. frame.T_world_cam is given in every frame or in none: a
+        change resets the tracks, and so does a stamp that goes backwards.
         """
+        stamp_ns, T_world_cam = frame.stamp_ns, frame.T_world_cam
         at_rest = T_world_cam is not None
         if self._stamp_ns is not None and (stamp_ns < self._stamp_ns or at_rest != self._at_rest):
             self.reset()

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from mkpose_ros.geometry.rotations import compose_pose, invert_pose, rotation_angle_rad
 from mkpose_ros.geometry.symmetry import symmetric_rotation_error_rad
 from mkpose_ros.tracking import Tracker, TrackerConfig
-from mkpose_ros.types import ObjectPose, Symmetry
+from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame, Symmetry
 
 ROUND = Symmetry(("y",))
 NONE = Symmetry()
@@ -24,6 +24,11 @@ def _object(
     mask, box = None, np.zeros(4, np.float32)
     size = np.asarray(size_m, float)
     return ObjectPose(category, score, T_cam_obj, size, covariance, symmetry, box, np.zeros((0, 3), np.float32), mask)
+
+
+def _at(stamp_ns: int, T_world_cam: np.ndarray | None = None) -> RgbdFrame:
+    blank = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32)
+    return RgbdFrame(*blank, CameraIntrinsics(5, 5, 2, 2, 4, 4), stamp_ns, "camera", T_world_cam)
 
 
 def _camera(time_s: float) -> np.ndarray:
@@ -57,7 +62,7 @@ def _run(tracker, frames, rng, *, world: bool):
         T_world_cam = _camera(k * 0.1)
         truth = {c: (invert_pose(T_world_cam) @ T, s) for c, (T, s) in _scene().items()}
         raw = [_object(c, _measure(rng, T, s), symmetry=s, sigma=(0.004, 0.06)) for c, (T, s) in truth.items()]
-        tracked = tracker.update(raw, k * PERIOD_NS, T_world_cam if world else None)
+        tracked = tracker.update(_at(k * PERIOD_NS, T_world_cam if world else None), raw)
         for r, t in zip(raw, tracked, strict=True):
             history[r.category].append((truth[r.category][0], r.T_cam_obj, t.T_cam_obj, t.track_id))
     return history
@@ -117,7 +122,7 @@ def test_two_mugs_that_come_close_keep_their_ids():
     for k in range(40):
         gap_m = 0.3 * abs(1 - k / 20) + 0.11
         mugs = [_object("mug", compose_pose(np.eye(3), [x, 0, 1.0] + rng.normal(0, 0.003, 3))) for x in (0.0, gap_m)]
-        out = tracker.update(mugs if k % 2 else mugs[::-1], k * PERIOD_NS)
+        out = tracker.update(_at(k * PERIOD_NS), mugs if k % 2 else mugs[::-1])
         ids.append(tuple(o.track_id for o in sorted(out, key=lambda o: o.T_cam_obj[0, 3])))
     assert set(ids) == {ids[0]}
     assert len(set(ids[0])) == 2
@@ -128,13 +133,13 @@ def test_an_object_comes_back_with_its_id_after_two_seconds_out_of_sight():
     T = compose_pose(np.eye(3), [0.0, 0.0, 1.0])
     stamp = 0
     for _ in range(20):
-        (seen,) = tracker.update([_object("mug", _measure(rng, T, NONE))], stamp)
+        (seen,) = tracker.update(_at(stamp), [_object("mug", _measure(rng, T, NONE))])
         stamp += PERIOD_NS
     for _ in range(20):
-        assert tracker.update([], stamp) == []
+        assert tracker.update(_at(stamp), []) == []
         stamp += PERIOD_NS
     for _ in range(3):
-        (back,) = tracker.update([_object("mug", _measure(rng, T, NONE))], stamp)
+        (back,) = tracker.update(_at(stamp), [_object("mug", _measure(rng, T, NONE))])
         stamp += PERIOD_NS
     assert back.track_id == seen.track_id
     assert rotation_angle_rad(back.T_cam_obj[:3, :3], T[:3, :3]) < np.radians(8)
@@ -143,11 +148,11 @@ def test_an_object_comes_back_with_its_id_after_two_seconds_out_of_sight():
 def test_a_forgotten_id_is_never_given_again():
     tracker = Tracker(TrackerConfig(max_occlusion_s=0.5))
     T = compose_pose(np.eye(3), [0, 0, 1.0])
-    (first,) = tracker.update([_object("mug", T)], 0)
-    assert tracker.update([], 10 * PERIOD_NS) == []
-    (second,) = tracker.update([_object("mug", T)], 11 * PERIOD_NS)
-    tracker.update([_object("mug", T)], 0)  # time went backwards: tracks are forgotten, ids are not
-    (third,) = tracker.update([_object("mug", T)], PERIOD_NS)
+    (first,) = tracker.update(_at(0), [_object("mug", T)])
+    assert tracker.update(_at(10 * PERIOD_NS), []) == []
+    (second,) = tracker.update(_at(11 * PERIOD_NS), [_object("mug", T)])
+    tracker.update(_at(0), [_object("mug", T)])  # time went backwards: tracks are forgotten, ids are not
+    (third,) = tracker.update(_at(PERIOD_NS), [_object("mug", T)])
     assert (first.track_id, second.track_id, third.track_id) == ("mug_1", "mug_2", "mug_3")
 
 
@@ -156,19 +161,19 @@ def test_one_wild_measurement_is_left_out_and_a_lasting_one_believed():
     T = compose_pose(np.eye(3), [0, 0, 1.0])
     wild = compose_pose(Rotation.from_euler("x", 170, degrees=True).as_matrix(), [0, 0, 1.0])
     for k in range(20):
-        tracker.update([_object("mug", T)], k * PERIOD_NS)
-    (out,) = tracker.update([_object("mug", wild)], 20 * PERIOD_NS)
+        tracker.update(_at(k * PERIOD_NS), [_object("mug", T)])
+    (out,) = tracker.update(_at(20 * PERIOD_NS), [_object("mug", wild)])
     assert rotation_angle_rad(out.T_cam_obj[:3, :3], T[:3, :3]) < np.radians(2)
     for k in range(21, 24):
-        (out,) = tracker.update([_object("mug", wild)], k * PERIOD_NS)
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_object("mug", wild)])
     assert rotation_angle_rad(out.T_cam_obj[:3, :3], wild[:3, :3]) < np.radians(2)
 
 
 def test_a_weak_first_detection_waits_for_evidence():
     tracker = Tracker()
     weak = _object("can", compose_pose(np.eye(3), [0, 0, 1.0]), score=0.4)
-    assert tracker.update([weak], 0) == []
-    (confirmed,) = tracker.update([weak], PERIOD_NS)
+    assert tracker.update(_at(0), [weak]) == []
+    (confirmed,) = tracker.update(_at(PERIOD_NS), [weak])
     assert confirmed.track_id == "can_1"
 
 
@@ -178,7 +183,7 @@ def test_size_converges_over_time():
     T = compose_pose(np.eye(3), [0, 0, 1.0])
     for k in range(60):
         size = true_size * np.exp(rng.normal(0, 0.1, 3))
-        (out,) = tracker.update([_object("box", T, size_m=size)], k * PERIOD_NS)
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_object("box", T, size_m=size)])
     np.testing.assert_allclose(out.size_m, true_size, rtol=0.06)
 
 
@@ -189,19 +194,19 @@ def test_a_quarter_turn_of_a_square_box_swaps_its_measured_extents_back():
     turned = compose_pose(Rotation.from_euler("y", 90, degrees=True).as_matrix(), [0, 0, 1.0])
     for k in range(30):
         pose, size = (T, (0.10, 0.2, 0.12)) if k % 2 else (turned, (0.12, 0.2, 0.10))
-        (out,) = tracker.update([_object("box", pose, size_m=size, symmetry=square)], k * PERIOD_NS)
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_object("box", pose, size_m=size, symmetry=square)])
     assert sorted(np.round(out.size_m, 3)) == [0.10, 0.12, 0.2]
 
 
 def test_no_objects_is_a_normal_frame():
     tracker = Tracker()
-    assert tracker.update([], 0) == []
+    assert tracker.update(_at(0), []) == []
     assert tracker.tracks == {}
 
 
 def test_detections_of_another_category_never_join_a_track():
     tracker = Tracker()
     T = compose_pose(np.eye(3), [0, 0, 1.0])
-    tracker.update([_object("mug", T)], 0)
-    (out,) = tracker.update([replace(_object("mug", T), category="cup")], PERIOD_NS)
+    tracker.update(_at(0), [_object("mug", T)])
+    (out,) = tracker.update(_at(PERIOD_NS), [replace(_object("mug", T), category="cup")])
     assert out.track_id == "cup_1"
