@@ -163,7 +163,7 @@ def _nearest_distance(a: Tensor, b: Tensor, ignore: Tensor | None = None) -> Ten
     """
     squared = squared_distances(a, b)
     if ignore is not None:
-        squared = squared + 1e6 * ignore[:, None, :]  # finite: where all are ignored the nearest still counts
+        squared = squared + 1e6 * ignore[:, None]  # finite: where all are ignored the nearest still counts
     index = squared.argmin(dim=-1)
     return _length(a - b.gather(1, index[..., None].expand(-1, -1, 3)))
 

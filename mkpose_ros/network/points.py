@@ -68,7 +68,7 @@ class SetAbstraction(nn.Module):
             x = mlp.activate(0, x)
             for i in range(1, len(mlp.linears)):
                 x = mlp.layer(i, x)
-            pooled.append(x.amax(dim=2))
+            pooled.append(x.max(dim=2).values)  # its gradient is cheaper than that of amax
         return torch.cat(pooled, dim=-1)
 
 

@@ -82,7 +82,7 @@ def save_text_features(descriptions: Mapping[str, str], path: Path, encoder: str
     path.chmod(0o644)  # the writer leaves it readable by its owner alone
 
 
-def _text_model(folder: Path):  # noqa: ANN202 - a transformers model
+def _text_model(folder: Path):
     from transformers import AutoConfig, AutoModel, CLIPTextModel
 
     kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
