@@ -16,6 +16,7 @@ __all__ = ["ablate", "train"]
 @click.option("--out", default=None, help="Run folder: checkpoints, best weights, TensorBoard, metrics.jsonl.")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
 @click.option("--render", type=int, default=0, metavar="N", help="Only render N scenes into the configured shards.")
+@click.option("--ship", default=None, metavar="DIR", help="Only export the run's best weights: ONNX, weights, card.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="train", help="Which shapes --render uses."
 )
@@ -27,6 +28,7 @@ def train(
     resume: bool,
     render: int,
     split: str,
+    ship: str | None,
     json_file: str | None,
     seed: int,
     overrides: tuple[str, ...],
@@ -42,6 +44,9 @@ def train(
     if render:
         write_json(_render(config, render, split), json_file)
         return
+    if ship:
+        write_json(_ship(Path(config.out), Path(ship)), json_file)
+        return
     from mkpose_ros.training.progress import progress_report
     from mkpose_ros.training.trainer import Trainer
 
@@ -49,6 +54,14 @@ def train(
     with progress_report(trainer) as report:
         metrics = trainer.train(report)
     write_json({"step": trainer.step, "minutes": trainer.elapsed_s / 60.0, **metrics}, json_file)
+
+
+def _ship(run: Path, folder: Path) -> dict:
+    from mkpose_ros.training.ship import ship
+
+    done = ship(run, folder)
+    click.echo(f"{folder}: {done.overall}", err=True)
+    return {"overall": done.overall, "per_category": done.categories, "coverage": done.coverage}
 
 
 def _render(config, scenes: int, split: str) -> dict[str, float]:

@@ -1,0 +1,97 @@
+"""From a run folder to what is shipped: calibrated weights, ONNX and a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mkpose_ros.datasets.samples import CropSamples
+from mkpose_ros.errors import MkposeError
+from mkpose_ros.inference.text_features import load_text_features
+from mkpose_ros.network.export import export_onnx
+from mkpose_ros.network.model import MKPose, save_checkpoint
+from mkpose_ros.training.batches import TextTable, symmetries_of
+from mkpose_ros.training.calibrate import Calibration, coverage, error_components, fit_calibration
+from mkpose_ros.training.card import write_card
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
+from mkpose_ros.training.config import TrainConfig, load_train_config
+from mkpose_ros.training.metrics import per_category, summary
+from mkpose_ros.training.setup import build_model
+from mkpose_ros.training.validate import Predictions, errors_of, load_crops, predict
+
+__all__ = ["Shipment", "ship"]
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What was measured on the way."""
+
+    calibration: Calibration
+    coverage: Mapping[str, Mapping[str, float]]  # on the half of the held-out crops that did not set the scales
+    overall: Mapping[str, float]
+    categories: Mapping[str, Mapping[str, float]]
+    agreement: Mapping[str, Any]  # of the exported model with torch
+
+
+def ship(run: Path, folder: Path) -> Shipment:
+    """Write model.safetensors, model.onnx and README.md of a run's best weights into `folder`.
+
+    The covariance is calibrated on every second held-out crop and its coverage measured on the others.
+    Raises MkposeError when the run has no weights or no held-out crops.
+    """
+    config = load_train_config(run / "config.yaml")
+    model, step, minutes = _best_model(run, config)
+    crops = load_crops(config.data.val_shards)
+    if crops is None:
+        raise MkposeError(
+            f"{run}: no held-out crops in {config.data.val_shards}; render some with `mkpose train --render`"
+        )
+    text = load_text_features()
+    predictions = predict(model, crops, TextTable(text, torch.device("cpu")), torch.device("cpu"), model.config)
+    calibration, covered = _calibrate(predictions, crops)
+    errors = errors_of(predictions, crops)
+    trained = sorted(set(text.names) - set(config.data.exclude))
+    training = {"steps": step, "batch": config.batch, "minutes": round(minutes, 1), "data": config.data.shards}
+    extra = {
+        "categories": trained,
+        "text_hash": text.fingerprint(trained),
+        "calibration": {"variance_scale": calibration.variance_scale.tolist(), "coverage_percent": covered},
+        "training": training,
+    }
+    save_checkpoint(model, folder / "model.safetensors", extra)
+    exported = export_onnx(folder / "model.safetensors", folder / "model.onnx")
+    shipment = Shipment(calibration, covered, summary(errors), per_category(errors), exported["agreement"])
+    write_card(folder, model.config, training, shipment, trained)
+    return shipment
+
+
+def _best_model(run: Path, config: TrainConfig) -> tuple[MKPose, int, float]:
+    """The averaged weights with the best validation, or the newest ones of a run that was never validated."""
+    latest = latest_checkpoint(run)
+    best = run / "best.safetensors"
+    path = best if best.exists() else latest / "ema.safetensors" if latest else None
+    if path is None:
+        raise MkposeError(f"{run}: no best.safetensors and no checkpoint; train first")
+    model = build_model(config)
+    model.load_state_dict(load_weights(path))
+    state = torch.load(latest / "state.pt", weights_only=True, map_location="cpu") if latest else {}
+    record = json.loads((run / "best.json").read_text()) if best.exists() else state
+    return model.eval(), int(record["step"]), state.get("elapsed_s", 0.0) / 60.0
+
+
+def _calibrate(predictions: Predictions, crops: CropSamples) -> tuple[Calibration, dict[str, dict[str, float]]]:
+    errors = error_components(
+        predictions["rotation"],
+        predictions["translation_m"],
+        crops.rotation,
+        crops.translation_m,
+        symmetries_of(crops.infinite, crops.orders),
+    )
+    log_variance = predictions["log_variance"]
+    calibration = fit_calibration(errors[::2], log_variance[::2])
+    return calibration, coverage(errors[1::2], calibration.sigma(log_variance[1::2]))
