@@ -48,17 +48,18 @@ class CameraInput:
         self._info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
         self._started = time.monotonic()
-        images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
-        self._images = [
-            Stream(node, Image, topic, qos.IMAGE, self._guarded(self._on_image, index), monitor)
-            for index, topic in enumerate(images)
-        ]
+        # Before the images: a camera_info that came together with its image is served first.
         self._info_stream = Stream(
             node, CameraInfo, "color/camera_info", qos.CAMERA_INFO, self._guarded(self._on_info), monitor
         )
         self._depth_info_stream = Stream(
             node, CameraInfo, "depth/camera_info", qos.CAMERA_INFO, self._guarded(self._on_depth_info), monitor
         )
+        images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
+        self._images = [
+            Stream(node, Image, topic, qos.IMAGE, self._guarded(self._on_image, index), monitor)
+            for index, topic in enumerate(images)
+        ]
         self._synchronizer = self._new_synchronizer()
         self._forget()
         self._jumps = node.get_clock().create_jump_callback(

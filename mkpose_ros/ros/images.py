@@ -97,7 +97,7 @@ def image_to_msg(image: np.ndarray, encoding: str, header: Header) -> Image:
         width=image.shape[1],
         encoding=encoding,
         is_bigendian=0,
-        step=image.strides[0],
+        step=image.nbytes // image.shape[0],
         data=data,
     )
 

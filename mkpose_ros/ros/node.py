@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -62,8 +63,10 @@ class MkposeNode(LifecycleNode):
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "diagnostics", qos.OUTPUT, qos_overriding_options=qos.overridable()
         )
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.create_service(DetectOnce, "~/detect_once", self._detect_once)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # also ticks before a simulated clock does
+        self.create_timer(self.settings.diagnostics_period, self._report, clock=steady)
+        # A group of its own: a call that waits for its frame must not hold up the camera's callbacks.
+        self.create_service(DetectOnce, "~/detect_once", self._detect_once, callback_group=ReentrantCallbackGroup())
         self.create_service(SetClasses, "~/set_classes", self._set_classes)
         self.create_service(SetBool, "~/set_enabled", self._set_enabled)
         self.create_service(Trigger, "~/reload", self._reload)

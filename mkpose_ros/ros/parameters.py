@@ -138,7 +138,7 @@ class Settings:
         check=_check_names,
     )
     min_score: float = _parameter(0.5, "Objects with a lower score are not published.", limits=(0.0, 1.0))
-    max_objects: int = _parameter(20, "Most objects in one message; the best scores are kept.", limits=(1, 100))
+    max_objects: int = _parameter(16, "Most objects in one message; the best scores are kept.", limits=(1, 100))
 
     # Pose
     model: str = _parameter(
@@ -175,6 +175,9 @@ class Settings:
         "Longest wait of ~/detect_once for a frame and its result, where the request names none.",
         unit="s",
         limits=(0.1, 600.0),
+    )
+    diagnostics_period: float = _parameter(
+        1.0, "Time between two reports on the topic diagnostics.", unit="s", limits=(0.1, 60.0), when="start"
     )
     autostart: bool = _parameter(
         False, "Configure and activate by itself at the start, without a lifecycle manager.", when="start"

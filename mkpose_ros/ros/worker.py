@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, MkposeError
 from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.pipeline import Pipeline, PipelineResult
 from mkpose_ros.ros.frames import FrameMessages, build_frame
@@ -87,7 +87,7 @@ class Worker:
             self._monitor.problem("rejected", f"frame rejected: {error}")
         except Exception as error:
             self._failures += 1
-            text = "".join(traceback.format_exception(error)) if self._failures == 1 else f"{error}"
+            text = str(error) if isinstance(error, MkposeError) else traceback.format_exc()
             self._monitor.error("pipeline_errors", f"a frame was lost: {type(error).__name__}: {text}")
 
     def _process(self, messages: FrameMessages) -> None:

@@ -16,6 +16,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
+from mkpose_ros.msg import ObjectPoseArray
 from rcl_interfaces.msg import Parameter as ParameterMsg
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
@@ -26,7 +27,6 @@ from std_msgs.msg import Header
 from stub_node import BLOCK, FAULTS
 from visualization_msgs.msg import MarkerArray
 
-from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.ros.images import image_to_msg
 
 WIDTH, HEIGHT = 160, 120
@@ -35,12 +35,14 @@ TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4, "sh
 
 
 class NodeProcess:
-    """A node process and its log."""
+    """A node process and its log. Its age limit is wide: a loaded machine may take seconds for a frame."""
+
+    _patience = ("-p", "diagnostics_period:=0.1", "-p", "max_age:=5.0")
 
     def __init__(self, *arguments: str, script: Sequence[str] = (str(HERE / "stub_node.py"),)) -> None:
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         environment = {**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, *script, "--ros-args", *arguments]
+        command = [sys.executable, *script, "--ros-args", *self._patience, *arguments]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
 
     @property
@@ -172,6 +174,7 @@ class Rig:
             depth.header.stamp = to_time(depth_stamp_ns)
         if with_info:
             self.info.publish(info)
+            self.spin(0.03)  # a new camera_info holds from the next frame on
         self.color.publish(color)
         if with_depth:
             self.depth.publish(depth)

@@ -1,7 +1,7 @@
 """The real node with a stub segmenter and a stub network, for tests that drive a real process over DDS.
 
-A frame's own pixels say what the stub does with it: the red values at the centres of three blocks of 16 x 16 pixels in the
-first rows are the number of objects, a fault (FAULTS) and the inference time in units of 10 ms.
+A frame's own pixels say what the stub does with it: the red values at the centres of three blocks of 16 x 16 pixels in
+the first rows are the number of objects, a fault (FAULTS) and the inference time in units of 10 ms.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def stub_pipeline(settings):
     if settings.model == "missing":
         raise InputError("model missing: stub has no such file")
     if settings.model == "slow":
+        print("stub: loading slowly", flush=True)
         time.sleep(30)
     segmenter = StubSegmenter()
     if settings.segmenter == "outside":

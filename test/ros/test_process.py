@@ -1,0 +1,144 @@
+"""The process around the node: signals, fatal errors, wrong starts."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rig import NodeProcess, Rig
+
+
+@pytest.fixture
+def started():
+    """(process, rig) of an active node."""
+    process = NodeProcess("-p", "autostart:=true")
+    rig = Rig()
+    rig.connect()
+    yield process, rig
+    rig.close()
+    if process.process.poll() is None:
+        process.process.kill()
+        process.process.wait()
+
+
+def assert_clean_end(process, status=0, within_s=5.0):
+    began = time.monotonic()
+    assert process.process.wait(within_s + 5) == status, process.log
+    assert time.monotonic() - began < within_s
+    assert "Traceback" not in process.log
+
+
+def test_an_interrupt_during_inference_ends_the_process_cleanly(started):
+    process, rig = started
+    rig.detect()
+    rig.send(delay_s=2.5)
+    rig.spin(0.3)
+    process.interrupt()
+    assert_clean_end(process)
+
+
+def test_a_second_interrupt_changes_nothing(started):
+    process, rig = started
+    rig.send(delay_s=2.5)
+    rig.spin(0.3)
+    process.interrupt()
+    time.sleep(0.2)
+    process.interrupt()
+    assert_clean_end(process)
+
+
+def test_an_interrupt_while_models_load_ends_the_process_cleanly():
+    process = NodeProcess("-p", "autostart:=true", "-p", "model:=slow")
+    end = time.monotonic() + 20
+    while "loading slowly" not in process.log and time.monotonic() < end:
+        time.sleep(0.05)
+    process.interrupt()
+    assert_clean_end(process)
+
+
+def test_a_sticky_device_error_ends_the_process_with_an_error(started):
+    process, rig = started
+    rig.until(lambda: (rig.send(1, "engine"), process.process.poll() is not None)[1], 20, "the end of the process")
+    assert process.process.returncode == 1
+    assert "10 frames in a row failed" in process.log
+    assert "started anew" in process.log
+
+
+def test_the_death_of_the_inference_thread_ends_the_process_with_an_error(started):
+    process, rig = started
+    rig.until(lambda: (rig.send(1, "death"), process.process.poll() is not None)[1], 20, "the end of the process")
+    assert process.process.returncode == 1
+    assert "the inference thread died" in process.log
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("slop:=7.5", "parameter slop given at the start"),
+        ("slop:=1", "parameter slop given at the start"),
+        ("object_frame:=up", "Parameter object_frame: got 'up', expected one of z_up, nocs"),
+    ],
+)
+def test_a_wrong_parameter_at_the_start_ends_it_with_one_sentence(argument, text):
+    process = NodeProcess("-p", argument)
+    assert_clean_end(process, status=1, within_s=15)
+    assert text in process.log
+
+
+def test_autostart_that_fails_ends_the_process_with_the_reason():
+    process = NodeProcess("-p", "autostart:=true", "-p", "model:=missing")
+    assert_clean_end(process, status=1, within_s=15)
+    assert "stub has no such file" in process.log
+
+
+def test_simulated_time_before_the_first_clock_publishes_nothing_and_says_why():
+    process = NodeProcess("-p", "autostart:=true", "-p", "use_sim_time:=true")
+    rig = Rig()
+    try:
+        rig.connect()
+        rig.until(lambda: (rig.send(), "nothing came on /clock yet" in process.log)[1], 10)
+        assert rig.detections == []
+        publish_clock(rig)
+    finally:
+        rig.close()
+        assert process.stop() == 0
+
+
+def publish_clock(rig):
+    """With a clock frames of its time are processed; after an hour's leap nothing stale comes."""
+    from rig import to_time
+    from rosgraph_msgs.msg import Clock
+
+    clock = rig.node.create_publisher(Clock, "/clock", 10)
+    rig.until(clock.get_subscription_count, 5)
+
+    def at(seconds):
+        clock.publish(Clock(clock=to_time(seconds * 10**9)))
+        rig.spin(0.1)
+        return rig.send(stamp_ns=seconds * 10**9)
+
+    rig.until(lambda: rig.result_of(at(1000)), 10)
+    stale = rig.send(delay_s=0.6, stamp_ns=1000 * 10**9 + 1)
+    rig.spin(0.2)
+    rig.until(lambda: rig.result_of(at(4600)), 10)
+    assert rig.result_of(stale) is None
+    rig.until(lambda: rig.result_of(at(1100)), 10)  # and back again, as when a recording loops
+
+
+def test_two_nodes_in_namespaces_keep_their_names_apart():
+    left = NodeProcess("-r", "__ns:=/left", "-p", "autostart:=true", "-r", "color/image_raw:=/cam/rgb")
+    right = NodeProcess("-r", "__ns:=/right", "-r", "__node:=finder", "-p", "autostart:=true")
+    rigs = Rig("/left/mkpose", "left"), Rig("/right/finder", "right")
+    try:
+        rigs[1].connect()
+        assert rigs[1].detect(2).objects
+        rigs[1].until(lambda: rigs[1].node.count_publishers("/left/mkpose/detections"), 20)
+        rigs[1].until(lambda: rigs[1].node.count_subscribers("/cam/rgb"), 10)
+        names = {name for name, _ in rigs[1].node.get_topic_names_and_types()}
+        ours = {n for n in names if not n.startswith(("/left/", "/right/", "/cam/"))}
+        assert ours <= {"/parameter_events", "/rosout"}
+        assert rigs[0].detections == []
+    finally:
+        for rig in rigs:
+            rig.close()
+        assert (left.stop(), right.stop()) == (0, 0)
