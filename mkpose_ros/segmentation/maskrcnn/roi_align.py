@@ -20,6 +20,8 @@ def roi_align(features: Tensor, boxes: Tensor, size: int, scale: float) -> Tenso
     beyond the outermost centres take the border's value.
     """
     channels, height, width = features.shape
+    if len(boxes) == 0:
+        return features.new_zeros((0, channels, size, size))
     points = (torch.arange(size * SAMPLES, device=boxes.device, dtype=boxes.dtype) + 0.5) / (size * SAMPLES)
     x = (boxes[:, 0:1] + points * (boxes[:, 2:3] - boxes[:, 0:1])) * (scale * 2 / width) - 1  # (N, size * 2)
     y = (boxes[:, 1:2] + points * (boxes[:, 3:4] - boxes[:, 1:2])) * (scale * 2 / height) - 1
