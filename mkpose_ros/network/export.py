@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import warnings
@@ -179,10 +180,8 @@ def agreement(model: MKPose, path: Path, inputs: Mapping[str, np.ndarray]) -> di
     """Largest differences from torch per output, for each engine installed here (ONNX Runtime, OpenVINO)."""
     expected = run_torch(model, inputs)
     result = {"onnxruntime": compare_outputs(expected, _run_onnxruntime(path, inputs))}
-    try:
+    with contextlib.suppress(ImportError):  # an engine that is not installed has nothing to agree with
         result["openvino"] = compare_outputs(expected, _run_openvino(path, inputs))
-    except ImportError:
-        pass  # an engine that is not installed has nothing to agree with
     return result
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mkpose_ros.network.config import ModelConfig
-from mkpose_ros.network.layers import squared_distances
 from mkpose_ros.network.model import ModelOutput
 from mkpose_ros.network.symmetry import align_ground_truth, rotation_vector
 
@@ -161,10 +160,11 @@ def _nearest_distance(a: Tensor, b: Tensor, ignore: Tensor | None = None) -> Ten
 
     Only the nearest pair has a gradient, so the search runs without one.
     """
-    squared = squared_distances(a, b)
-    if ignore is not None:
-        squared = squared + 1e6 * ignore[:, None]  # finite: where all are ignored the nearest still counts
-    index = squared.argmin(dim=-1)
+    with torch.no_grad():
+        distances = torch.cdist(a, b)
+        if ignore is not None:
+            distances = distances + 1e3 * ignore[:, None]  # finite: where all are ignored the nearest still counts
+        index = distances.argmin(dim=-1)
     return _length(a - b.gather(1, index[..., None].expand(-1, -1, 3)))
 
 
