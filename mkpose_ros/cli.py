@@ -19,6 +19,7 @@ COMMANDS = {
     "bench": ("mkpose_ros.commands.bench:bench", "Time the node, the engines, the segmentation or the pipeline."),
     "view": ("mkpose_ros.commands.view:view", "Look at a result or a data-set frame in 3D."),
     "synth": ("mkpose_ros.commands.synth:synth", "Render RGB-D scenes with ground truth."),
+    "meshes": ("mkpose_ros.commands.meshes:meshes", "Turn folders of meshes into canonical, metric shapes."),
     "data": ("mkpose_ros.commands.data:data", "Inspect data sets."),
     "train": ("mkpose_ros.commands.train:train", "Train MK-Pose or the segmenter."),
     "ablate": ("mkpose_ros.commands.train:ablate", "Train the paper's ablations on equal budgets."),
