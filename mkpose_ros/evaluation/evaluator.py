@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from mkpose_ros.evaluation.errors import exact_errors, published_errors
 from mkpose_ros.evaluation.matching import match_by_iou, match_by_pose
 from mkpose_ros.evaluation.overlap import exact_iou, published_iou
 from mkpose_ros.evaluation.protocol import NOCS, Mode, Protocol
-from mkpose_ros.evaluation.statistics import Statistics, collect_statistics
+from mkpose_ros.evaluation.statistics import Statistics, collect_statistics, is_pose
 from mkpose_ros.types import ObjectPose, ObjectTruth
 
 __all__ = ["Curves", "Report", "average_precision_curves", "evaluate"]
@@ -157,7 +157,7 @@ def _measure(
     T_pred, size_pred = np.stack([p.T_cam_obj for p, _ in pairs]), np.stack([p.size_m for p, _ in pairs])
     T_true, size_true = np.stack([t.T_cam_obj for _, t in pairs]), np.stack([t.size_m for _, t in pairs])
     valid = np.array([_is_pose(p, mode) for p, _ in pairs])
-    T_pred = np.where(valid[:, None, None], T_pred, np.eye(4))
+    T_pred, size_pred = np.where(valid[:, None, None], T_pred, np.eye(4)), np.where(valid[:, None], size_pred, 1.0)
     if mode is Mode.EXACT:
         symmetries = [t.symmetry for _, t in pairs]
         overlaps = exact_iou(T_pred, size_pred, T_true, size_true, symmetries)
@@ -173,11 +173,10 @@ def _measure(
 
 def _is_pose(pose: ObjectPose, mode: Mode) -> bool:
     """Whether a prediction can be scored; the published evaluators take reflections for rotations."""
-    T, size_m = np.asarray(pose.T_cam_obj), np.asarray(pose.size_m)
-    if not (np.isfinite(T).all() and np.isfinite(size_m).all() and (size_m > 0.0).all()):
-        return False
-    determinant = np.linalg.det(T[:3, :3])
-    return determinant > 0.0 if mode is Mode.EXACT else determinant != 0.0
+    T = pose.T_cam_obj
+    if mode is not Mode.EXACT and np.isfinite(T).all() and np.linalg.det(T[:3, :3]) < 0.0:
+        pose = replace(pose, T_cam_obj=T @ np.diag([-1.0, -1.0, -1.0, 1.0]))
+    return is_pose(pose)
 
 
 def _checked(truth: ObjectTruth) -> ObjectTruth:
@@ -231,7 +230,8 @@ def _recall_aware_ap(groups: list[list[_Group]], thresholds: np.ndarray) -> np.n
     """AP (C, t) at thresholds (t, 2) of degrees and cm over all predictions and all objects, in percent."""
     result = []
     for members in groups:
-        hits = [match_by_pose(np.nan_to_num(group.errors, nan=np.inf), thresholds) > -1 for group in members]
+        errors = [np.where(np.isnan(group.errors), np.inf, group.errors) for group in members]
+        hits = [match_by_pose(e, thresholds) > -1 for e in errors]
         n_true = np.full(len(thresholds), sum(group.errors.shape[1] for group in members))
         result.append(_ap(hits, [group.scores for group in members], n_true, Mode.EXACT))
     return np.stack(result)

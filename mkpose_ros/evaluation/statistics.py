@@ -16,7 +16,7 @@ from mkpose_ros.geometry.boxes import box_corners
 from mkpose_ros.geometry.symmetry import align_to_reference
 from mkpose_ros.types import ObjectPose, ObjectTruth, Symmetry
 
-__all__ = ["COVERAGE_LEVELS", "Pair", "Statistics", "collect_statistics", "mahalanobis"]
+__all__ = ["COVERAGE_LEVELS", "Pair", "Statistics", "collect_statistics", "is_pose", "mahalanobis"]
 
 COVERAGE_LEVELS = (0.5, 0.9)
 
@@ -89,8 +89,15 @@ def collect_statistics(
     return Statistics(_measured(found), missed, unpaired)
 
 
+def is_pose(pose: ObjectPose) -> bool:
+    """Whether a prediction has a finite pose without reflection and three positive extents."""
+    T, size_m = np.asarray(pose.T_cam_obj), np.asarray(pose.size_m)
+    finite = bool(np.isfinite(T).all() and np.isfinite(size_m).all())
+    return finite and bool((size_m > 0.0).all()) and np.linalg.det(T[:3, :3]) > 0.0
+
+
 def _nearest(pose: ObjectPose, objects: list[ObjectTruth]) -> ObjectTruth | None:
-    if not (np.isfinite(pose.T_cam_obj).all() and np.isfinite(pose.size_m).all() and np.min(pose.size_m) > 0.0):
+    if not is_pose(pose):
         return None
     candidates = [
         (float(np.linalg.norm(pose.T_cam_obj[:3, 3] - t.T_cam_obj[:3, 3])), i)
