@@ -94,7 +94,7 @@ def thinned(part: Part, max_faces: int) -> Part:
     try:
         import open3d as o3d
     except ImportError as error:
-        raise DependencyError("thinning out meshes needs open3d: pip install 'mkpose_ros[synth]'") from error
+        raise DependencyError("thinning out meshes needs open3d: pip install 'mkpose_ros[view]'") from error
     dense = trimesh.Trimesh(part.vertices, part.faces, process=False)
     dense.merge_vertices(merge_tex=True, merge_norm=True)
     legacy = o3d.geometry.TriangleMesh(

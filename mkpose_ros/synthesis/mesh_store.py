@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +91,7 @@ def read_shape(folder: Path, record: MeshRecord) -> Shape:
                 handle_vertices=None if handle is None else np.unpackbits(handle)[:n_vertices].astype(bool),
                 source=record.source,
             )
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"mesh file {path}: {error}. Expected an .npz written by `mkpose meshes`; convert it again"
         ) from error

@@ -129,7 +129,7 @@ def _prism(rng: np.random.Generator, depth: float, lens_r: float, skin: Material
     outline = outline_rounded(depth * rng.uniform(0.8, 1.15), width, 0.004, 4)
     scale = np.stack([[1.0, 1.0, 0.9, 0.7], [1.2, 1.0, 0.75, rng.uniform(0.45, 0.7)]], axis=-1)
     part = extrude(outline, np.array([-0.006, 0.1 * height, 0.8 * height, height]), scale, skin)
-    return part.moved(x=0.5 * depth)
+    return part.moved(x=0.52 * np.ptp(part.vertices[:, 0]))
 
 
 def _camera_top(rng: np.random.Generator, style: str, w: float, h: float, depth: float, trim: Material) -> list[Part]:
@@ -139,7 +139,7 @@ def _camera_top(rng: np.random.Generator, style: str, w: float, h: float, depth:
     parts = [lathe(button, trim, segments=18).moved(x, top, rng.uniform(0.28, 0.38) * w)]
     if style != "compact" or rng.random() < 0.4:
         for side in (1.0, -1.0) if rng.random() < 0.4 else (float(rng.choice([1.0, -1.0])),):
-            r, up = rng.uniform(0.0065, 0.011), rng.uniform(0.004, 0.009)
+            r, up = min(rng.uniform(0.0065, 0.011), 0.45 * depth), rng.uniform(0.004, 0.009)
             dial, _ = Profile(0.0, -0.002).to(r, -0.002).to(r, up, 0.0008).to(0.0, up).build(3)
             ribs = 1.0 - 0.05 * (np.arange(36) % 2)
             z = side * rng.uniform(0.17, 0.24) * w if side > 0 else -rng.uniform(0.28, 0.38) * w

@@ -52,7 +52,8 @@ class Profile:
         rim_r, rim_y = self._points[-1]
         inner = _offset(np.array(self._points[: len(self._points) - lip]), wall)[::-1]
         self.to(rim_r - 0.65 * wall, rim_y, 0.3 * wall, band)
-        at_floor = max(float(np.interp(floor, inner[::-1, 1], inner[::-1, 0])), 0.5 * wall)
+        rising = inner[: int(np.argmin(inner[:, 1])) + 1][::-1]
+        at_floor = max(float(np.interp(floor, np.maximum.accumulate(rising[:, 1]), rising[:, 0])), 0.5 * wall)
         lowest = rim_y - 0.5 * wall
         for r, y in inner:
             if floor + 0.3 * wall < y < lowest and r > 0.3 * wall:
