@@ -30,15 +30,15 @@ METADATA = {
 }
 
 
-def write_tiny_model(path: Path, metadata: dict | None = None) -> Path:
-    """translation = mean of the points; size = their extent + the image's mean / 1000 + the text's sum."""
+def write_tiny_model(path: Path, metadata: dict | None = None, tokens: int = TOKENS, text_dim: int = TEXT_DIM) -> Path:
+    """translation = mean of the points; size = their extent + the image's mean / 1000 + the text's |mean|."""
     batch = "B"
     inputs = [
         helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, CROP_PX, CROP_PX, 3]),
         helper.make_tensor_value_info("points", TensorProto.FLOAT, [batch, N_POINTS, 3]),
         helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [batch, N_POINTS, 2]),
-        helper.make_tensor_value_info("text", TensorProto.FLOAT, [batch, TOKENS, TEXT_DIM]),
-        helper.make_tensor_value_info("text_mask", TensorProto.FLOAT, [batch, TOKENS]),
+        helper.make_tensor_value_info("text", TensorProto.FLOAT, [batch, tokens, text_dim]),
+        helper.make_tensor_value_info("text_mask", TensorProto.FLOAT, [batch, tokens]),
     ]
     shapes = {
         "rotation": [batch, 3, 3],
@@ -75,9 +75,10 @@ def write_tiny_model(path: Path, metadata: dict | None = None) -> Path:
         n("Add", ["extent", "grey_m"], ["size0"]),
         n("Unsqueeze", ["text_mask", "text_axis2"], ["mask3"]),
         n("Mul", ["text", "mask3"], ["masked_text"]),
-        n("ReduceSum", ["masked_text", "text_axes"], ["text_sum"], keepdims=0),
-        n("Unsqueeze", ["text_sum", "last_axis"], ["text_sum1"]),
-        n("Add", ["size0", "text_sum1"], ["size"]),
+        n("ReduceMean", ["masked_text", "text_axes"], ["text_mean"], keepdims=0),
+        n("Abs", ["text_mean"], ["text_part"]),
+        n("Unsqueeze", ["text_part", "last_axis"], ["text_part1"]),
+        n("Add", ["size0", "text_part1"], ["size"]),
         n("Mul", ["grey1", "zero"], ["nothing"]),
         n("Unsqueeze", ["nothing", "last_axis"], ["nothing3"]),
         n("Add", ["nothing3", "eye"], ["rotation"]),
