@@ -37,6 +37,7 @@ def run_ablations(config_file: str, out: Path, overrides: Sequence[str]) -> list
             metrics = trainer.train()
             if trainer.progress < 1.0:
                 raise KeyboardInterrupt
+            run.mkdir(parents=True, exist_ok=True)
             result.write_text(json.dumps({"method": name, "steps": trainer.step, **metrics}, indent=2) + "\n")
         rows.append(json.loads(result.read_text()))
     return rows

@@ -108,25 +108,31 @@ def _drop_ball(batch: Batch, share: float, generator: torch.Generator) -> tuple[
 
 def augment_images(image: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Colour jitter, greys, blur, erased rectangles and noise on (B, S, S, 3) uint8; the same type comes back."""
-    device, b = image.device, len(image)
     x = image.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
-
-    def factor(reach: float) -> Tensor:
-        return 1 + (_uniform((b, 1, 1, 1), generator, device) * 2 - 1) * reach
-
-    x = x * factor(config.brightness)
-    mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    x = (x - mean) * factor(config.contrast) + mean
-    luma = (x * x.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]).sum(dim=1, keepdim=True)
-    saturation = factor(config.saturation)
-    grey = _uniform((b, 1, 1, 1), generator, device) < config.grey_share
-    x = luma + (x - luma) * torch.where(grey, 0.0, saturation)
-    angle = (_uniform((b,), generator, device) * 2 - 1) * 2 * math.pi * config.hue
-    x = torch.einsum("bij,bjhw->bihw", _hue_matrix(angle), x)
+    x = _jitter_colours(x, config, generator)
     x = _blur(x, config.blur_share, generator)
     x = _erase(x, config.erase_share, generator)
-    x = x + _normal(x.shape, generator, device) * _uniform((b, 1, 1, 1), generator, device) * config.image_noise
+    strength = _uniform((len(x), 1, 1, 1), generator, x.device) * config.image_noise
+    x = x + _normal(x.shape, generator, x.device) * strength
     return (x.clamp(0, 1) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _jitter_colours(x: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation and hue: each is linear in the colour, so all are one 3x3 matrix per image."""
+    b, device = len(x), x.device
+
+    def factor(reach: float) -> Tensor:
+        return 1 + (_uniform((b, 1, 1), generator, device) * 2 - 1) * reach
+
+    brightness, contrast, saturation = (factor(r) for r in (config.brightness, config.contrast, config.saturation))
+    grey = _uniform((b, 1, 1), generator, device) < config.grey_share
+    saturation = torch.where(grey, 0.0, saturation)
+    angle = (_uniform((b,), generator, device) * 2 - 1) * 2 * math.pi * config.hue
+    luma = x.new_tensor([0.299, 0.587, 0.114]).expand(3, 3)
+    colours = _hue_matrix(angle) @ (luma + saturation * (torch.eye(3, device=device) - luma))  # (B, 3, 3)
+    mean = x.mean(dim=(1, 2, 3))[:, None, None, None]
+    offset = (1 - contrast[..., None]) * brightness[..., None] * mean  # greys, and so this offset, pass `colours` as is
+    return torch.einsum("bij,bjhw->bihw", colours * brightness * contrast, x) + offset
 
 
 def _hue_matrix(angle: Tensor) -> Tensor:
@@ -140,10 +146,12 @@ def _hue_matrix(angle: Tensor) -> Tensor:
 
 def _blur(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """A share of the images, as if seen from further away: every pixel is the mean of 2x2 or 4x4."""
-    draw = _uniform((len(x), 1, 1, 1), generator, x.device)
+    draw = _uniform((len(x),), generator, x.device)
     for factor, low, high in ((2, 0.0, 0.6 * share), (4, 0.6 * share, share)):
-        coarse = F.interpolate(F.avg_pool2d(x, factor), x.shape[-2:], mode="bilinear", align_corners=False)
-        x = torch.where((draw >= low) & (draw < high), coarse, x)
+        rows = torch.nonzero((draw >= low) & (draw < high)).squeeze(1)
+        if len(rows):
+            coarse = F.avg_pool2d(x[rows], factor)
+            x = x.index_copy(0, rows, F.interpolate(coarse, x.shape[-2:], mode="bilinear", align_corners=False))
     return x
 
 

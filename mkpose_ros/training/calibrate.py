@@ -76,7 +76,8 @@ def coverage(errors: np.ndarray, sigma: np.ndarray) -> dict[str, dict[str, float
     z = np.abs(errors) / sigma
     result = {}
     for name, column in [*zip(COMPONENTS, z.T, strict=True), ("all", z.ravel())]:
-        result[name] = _shares(column[np.isfinite(column)] ** 2, 1)
+        if np.isfinite(column).any():
+            result[name] = _shares(column[np.isfinite(column)] ** 2, 1)
     for name, part in (("translation", z[:, :3]), ("rotation", z[:, 3:])):
         result[name] = _shares(np.nansum(part**2, axis=1), np.isfinite(part).sum(axis=1))
     return result

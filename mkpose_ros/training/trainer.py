@@ -22,6 +22,7 @@ from mkpose_ros.training.batches import TextTable, build_targets, to_batch
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint, save_weights
 from mkpose_ros.training.config import TrainConfig, save_train_config
 from mkpose_ros.training.ema import moving_average
+from mkpose_ros.training.prefetch import Prefetched
 from mkpose_ros.training.schedule import SCHEDULES
 from mkpose_ros.training.setup import build_model, choose_device, open_source
 from mkpose_ros.training.sources import BatchSource
@@ -49,11 +50,11 @@ class Trainer:
         self.ema = moving_average(self.model, config.optim.ema_decay)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            trained, lr=config.optim.lr, weight_decay=config.optim.weight_decay, fused=self.device.type == "cuda"
+            trained, lr=config.optim.lr, weight_decay=config.optim.weight_decay, fused=True
         )
         self.text = TextTable(load_text_features(), self.device)
         self.step, self.elapsed_s, self.best = 0, 0.0, -1.0
-        self.source: BatchSource = open_source(config, self.model.config, self.rank, self.world)
+        self.source: BatchSource = Prefetched(open_source(config, self.model.config, self.rank, self.world))
         self._start_from_disk(resume)
         self.parallel = self._wrap()
         self.validator = Validator(config, self.model.config, self.text, self.device) if self.rank == 0 else None

@@ -7,7 +7,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mkpose_ros.datasets.samples import CropSamples
+from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.shards import write_shard
+
+TINY = [
+    "threads=1", "batch=8", "log_every=1", "optim.warmup_steps=2", "device=cpu", "augment.blur_share=0.5",
+    "model_overrides.crop_px=32", "model_overrides.n_points=48", "model_overrides.n_keypoints=8",
+    "model_overrides.d=16", "model_overrides.d_image=8", "model_overrides.d_point=16", "model_overrides.neighbors=4",
+    "model_overrides.point=[{points: 16, radii_m: [0.05], samples: [4], widths: [[8, 8]], up: [16]}]",
+]  # fmt: skip
 
 
 def _made_up_samples(count: int, *, crop_px: int = 32, n_points: int = 96, seed: int = 0) -> CropSamples:
@@ -48,3 +56,12 @@ def shard_folder(tmp_path):
     write_shard(folder / "a.safetensors", _made_up_samples(24, seed=1))
     write_shard(folder / "b.safetensors", _made_up_samples(16, seed=2))
     return folder
+
+
+@pytest.fixture
+def tiny(tmp_path, shard_folder):
+    def config(name: str, *extra: str):
+        data = [f"out={tmp_path / name}", f"data.shards=[{shard_folder}]", f"data.val_shards=[{shard_folder}]"]
+        return load_train_config("train_small", [*TINY, *data, *extra])
+
+    return config

@@ -93,3 +93,15 @@ def test_farthest_first_equals_the_nodes_order(batch):
     for before, after in zip(batch.points_m, ordered.points_m, strict=True):
         expected = before[torch.from_numpy(farthest_point_order(before.numpy(), 24))]
         torch.testing.assert_close(after, expected)
+
+
+def test_one_matrix_equals_the_colour_steps_one_by_one(batch):
+    strong = replace(STILL, brightness=0.2, contrast=0.3)
+    pale = (batch.image // 2 + 60).to(torch.uint8)  # far from 0 and 255: nothing is cut off
+    changed = augment_images(pale, strong, generator(1)).float()
+    draws = generator(1)
+    brightness, contrast = (1 + (torch.rand((16, 1, 1, 1), generator=draws) * 2 - 1) * r for r in (0.2, 0.3))
+    bright = pale.float() * brightness
+    mean = bright.mean(dim=(1, 2, 3), keepdim=True)
+    expected = ((bright - mean) * contrast + mean).clamp(0, 255)
+    torch.testing.assert_close(changed, expected, atol=0.51, rtol=0)

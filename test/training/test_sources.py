@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mkpose_ros.errors import InputError
+from mkpose_ros.training.prefetch import Prefetched
 from mkpose_ros.training.rendering import render_shards
 from mkpose_ros.training.shards import list_shards, read_shard, write_shard
 from mkpose_ros.training.sources import LiveSource, MixedSource, ShardSource
@@ -139,3 +140,14 @@ def test_rendering_goes_on_at_the_first_missing_shard(tmp_path, made_up_samples)
     rendered.clear()
     render_shards(renderer, tmp_path, scenes=10, per_shard=4, name="train")
     assert rendered == [4, 5, 6, 7]
+
+
+def test_a_prefetched_source_restores_to_the_last_batch_handed_out(shard_folder):
+    source = Prefetched(ShardSource([shard_folder], seed=0))
+    source.next_batch(8)
+    state = source.state_dict()
+    expected = [source.next_batch(8).points_m for _ in range(6)]
+    source.load_state_dict(state)
+    for points in expected:
+        np.testing.assert_array_equal(source.next_batch(8).points_m, points)
+    source.close()

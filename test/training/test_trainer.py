@@ -11,24 +11,7 @@ from safetensors.torch import load_file
 
 from mkpose_ros.errors import MkposeError, ModelError
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint
-from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.trainer import Trainer
-
-TINY = [
-    "threads=1", "batch=8", "log_every=1", "optim.warmup_steps=2", "device=cpu", "augment.blur_share=0.5",
-    "model_overrides.crop_px=32", "model_overrides.n_points=48", "model_overrides.n_keypoints=8",
-    "model_overrides.d=16", "model_overrides.d_image=8", "model_overrides.d_point=16", "model_overrides.neighbors=4",
-    "model_overrides.point=[{points: 16, radii_m: [0.05], samples: [4], widths: [[8, 8]], up: [16]}]",
-]  # fmt: skip
-
-
-@pytest.fixture
-def tiny(tmp_path, shard_folder):
-    def config(name: str, *extra: str):
-        data = [f"out={tmp_path / name}", f"data.shards=[{shard_folder}]", f"data.val_shards=[{shard_folder}]"]
-        return load_train_config("train_small", [*TINY, *data, *extra])
-
-    return config
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tiny):

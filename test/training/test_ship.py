@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mkpose_ros.errors import MkposeError
+from mkpose_ros.inference.metadata import read_metadata
+from mkpose_ros.network.config import load_config
+from mkpose_ros.training.ablate import ROWS, run_ablations
+from mkpose_ros.training.calibrate import Calibration
+from mkpose_ros.training.card import write_card
+from mkpose_ros.training.config import load_train_config
+from mkpose_ros.training.ship import Shipment, ship
+from mkpose_ros.training.trainer import Trainer
+
+
+def test_a_run_becomes_a_model_that_says_what_it_is(tiny, tmp_path):
+    Trainer(tiny("run", "steps=4", "validate_every=4")).train()
+    shipment = ship(tmp_path / "run", tmp_path / "models")
+    metadata = read_metadata(tmp_path / "models" / "model.onnx")
+    assert "mug" in metadata.categories
+    assert not {"box", "shoe", "tube"} & set(metadata.categories)
+    np.testing.assert_allclose(metadata.calibration["variance_scale"], shipment.calibration.variance_scale)
+    assert metadata.extra["training"]["steps"] == 4
+    assert max(shipment.agreement["onnxruntime"].values()) < 1e-4
+    card = (tmp_path / "models" / "README.md").read_text()
+    assert "| bottle |" in card
+    assert "Apache-2.0" in card
+
+
+def test_notes_on_a_card_survive_a_new_card(tmp_path):
+    rows = {"iou50": 12.0, "instances": 3}
+    shipment = Shipment(Calibration(np.ones(6)), {"x": {"50": 49.0, "90": 91.0}}, rows, {"mug": rows}, {})
+    training = {"steps": 4, "batch": 8, "minutes": 1.0}
+    write_card(tmp_path, load_config("small"), training, shipment, ["mug"])
+    card = tmp_path / "README.md"
+    card.write_text(card.read_text().replace("None yet.", "Fails on cameras."))
+    write_card(tmp_path, load_config("small"), training, shipment, ["mug"])
+    assert "Fails on cameras." in card.read_text()
+    assert "| x | 49.0 | 91.0 |" in card.read_text()
+
+
+def test_a_run_without_weights_is_a_typed_error(tiny, tmp_path):
+    Trainer(tiny("run", "steps=2")).close()
+    with pytest.raises(MkposeError, match="train first"):
+        ship(tmp_path / "run", tmp_path / "models")
+
+
+def test_ablation_rows_switch_their_part_off_and_resume(tiny, tmp_path, shard_folder, monkeypatch):
+    config = tiny("unused", "steps=2", "validate_every=2")
+    seen = []
+
+    class Recorder:
+        progress, step = 1.0, 2
+
+        def __init__(self, config, *, resume):
+            seen.append(config.model_overrides.get("ablation", {}))
+
+        def train(self):
+            return {"5d2cm": 1.0}
+
+    monkeypatch.setattr("mkpose_ros.training.ablate.Trainer", Recorder)
+    rows = run_ablations("train_small", tmp_path / "ablation", [f"steps={config.steps}"])
+    assert [row["method"] for row in rows] == list(ROWS)
+    assert seen == [{switch: False} if switch else {} for switch in ROWS.values()]
+    run_ablations("train_small", tmp_path / "ablation", [])
+    assert len(seen) == len(ROWS)  # finished rows are read, not trained again
+    assert json.loads((tmp_path / "ablation" / "full" / "result.json").read_text())["steps"] == 2
+    assert load_train_config("train_small").model_overrides == {}
