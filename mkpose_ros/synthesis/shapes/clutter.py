@@ -127,7 +127,7 @@ def _fruit(rng: np.random.Generator) -> list[Part]:
     elif kind == "lemon":
         y = y * (1.25 + 0.25 * np.abs(y) ** 8)
     elif kind == "pear":
-        radius, y = radius * np.where(y > 0, 1.0 - 0.5 * y**0.7 * (y > 0), 1.0), y * 1.35
+        radius, y = radius * np.where(y > 0, 1.0 - 0.5 * np.maximum(y, 0.0) ** 0.7, 1.0), y * 1.35
     return [lathe(np.stack([r * radius, r * y], -1), skin)]
 
 
