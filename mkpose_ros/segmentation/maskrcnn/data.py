@@ -154,4 +154,4 @@ def _decode(segmentation: dict | list, height: int, width: int) -> np.ndarray:
         segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
         segmentation = coco_mask.frPyObjects(segmentation, height, width)
-    return coco_mask.decode(segmentation).astype(bool)
+    return coco_mask.decode([segmentation])[:, :, 0].astype(bool)  # a list spares a NumPy 2 deprecation in decode

@@ -56,7 +56,9 @@ class _Trainer:
         self.model_config = model_config
         self.world, self.rank = _join_processes()
         self.device = _device(device)
-        self.model = MaskRcnn(model_config)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.model = MaskRcnn(model_config)
         checkpoint = latest_checkpoint(run)
         if checkpoint is None:
             self.model.backbone.bottom_up.load_state_dict(imagenet_weights(model_config.backbone))
@@ -66,7 +68,7 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, config), weight_decay=config.weight_decay)
         if checkpoint is not None:
             self._restore(checkpoint)
-        self.generator = torch.Generator().manual_seed(hash((seed, self.step, self.rank)) & 0x7FFFFFFF)
+        self.generator = torch.Generator()
 
     def train(self, minutes: float | None, report: Report) -> None:
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -94,7 +96,7 @@ class _Trainer:
         """Write a checkpoint of now (rank 0) and return its folder."""
         state = {"optimizer": self.optimizer.state_dict(), "n_averaged": int(self.averaged.n_averaged)}
         if self.rank == 0:
-            (self.run).mkdir(parents=True, exist_ok=True)
+            self.run.mkdir(parents=True, exist_ok=True)
             description = {"model": config_to_dict(self.model_config), "train": asdict(self.config)}
             (self.run / "config.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
             weights, average = self.model.state_dict(), self.averaged.module.state_dict()
@@ -121,6 +123,7 @@ class _Trainer:
 
     def _update(self, images: torch.Tensor, truths: list) -> dict[str, float]:
         self.model.train()
+        self.generator.manual_seed((self.seed * 1_000_003 + self.step) * self.world + self.rank)
         rate = _rate(self.step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]

@@ -1,0 +1,119 @@
+"""How long segmentation takes: each runtime at hand, by stage, for 1, 10 and 50 objects in a 640x480 picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mkpose_ros.resources import share_path
+from mkpose_ros.segmentation.masks import mask_box
+from mkpose_ros.segmentation.onnx_maskrcnn import OnnxMaskRcnn
+from mkpose_ros.segmentation.postprocess import CleanConfig, clean_instances
+from mkpose_ros.segmentation.sessions import RUNTIMES
+from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
+
+__all__ = ["bench_segmentation", "with_object_count"]
+
+STAGES = ("preprocess", "network", "paste")
+
+
+def bench_segmentation(
+    *,
+    model_path: Path | None = None,
+    runtimes: Sequence[str] | None = None,
+    object_counts: Sequence[int] = (1, 10, 50),
+    repeats: int = 30,
+    threads: int = 0,
+    device: str = "cpu",
+    picture: np.ndarray | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Rows {name, backend, model, batch, threads, median_ms, p95_ms, p99_ms, per_s, rss_mb}, one a stage and total.
+
+    Exactly n objects are had by a copy of the model whose last suppression keeps the n best boxes whatever their
+    score, so the work of the heads and of pasting is that of a picture with n objects. `picture` is (480, 640, 3)
+    uint8, noise by default.
+    """
+    path = Path(model_path) if model_path else share_path("models", "segmenter", "model.onnx")
+    if picture is None:
+        picture = np.random.default_rng(seed).integers(0, 255, (480, 640, 3), np.uint8)
+    rows = []
+    for runtime in runtimes or [name for name in RUNTIMES if importlib.util.find_spec(name)]:
+        for count in object_counts:
+            with tempfile.TemporaryDirectory() as folder:
+                counted = with_object_count(path, count, Path(folder) / "model.onnx")
+                segmenter = OnnxMaskRcnn(counted, runtime=runtime, device=device, threads=threads, score_threshold=-1.0)
+                times = _stage_times(segmenter, picture, repeats)
+                segmenter.close()
+            for stage, milliseconds in times.items():
+                rows.append(_row(f"segmentation {stage}, {count} objects", runtime, path, threads, milliseconds))
+    for count in object_counts:
+        rows.append(_row(f"segmentation clean-up, {count} objects", "numpy", path, 1, _clean_times(count, repeats)))
+    return rows
+
+
+def with_object_count(path: Path, count: int, target: Path) -> Path:
+    """Write a copy of a segmenter's ONNX file that finds `count` objects in every picture (at most its own limit)."""
+    import onnx
+
+    model = onnx.load(path)
+    suppression = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"][-1]
+    for position, value in ((2, np.int64([count])), (4, np.float32([-1.0]))):  # how many, above which score
+        name = f"bench_{position}"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+        suppression.input[position] = name
+    onnx.save(model, target)
+    return target
+
+
+def _stage_times(segmenter: OnnxMaskRcnn, picture: np.ndarray, repeats: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {stage: [] for stage in (*STAGES, "total")}
+    for repeat in range(repeats + 3):
+        marks = [time.perf_counter()]
+        segmenter.segment_image(picture, on_stage=lambda _, marks=marks: marks.append(time.perf_counter()))
+        if repeat >= 3:  # the first calls warm up
+            for stage, seconds in zip(STAGES, np.diff(marks), strict=True):
+                times[stage].append(1e3 * float(seconds))
+            times["total"].append(1e3 * (marks[-1] - marks[0]))
+    return times
+
+
+def _clean_times(count: int, repeats: int) -> list[float]:
+    """Of `count` discs of 60 px on a wall, 0.3 m in front of it."""
+    rng = np.random.default_rng(0)
+    depth_m = np.full((480, 640), 1.2, np.float32)
+    rows, columns = np.mgrid[:480, :640]
+    instances = []
+    for _ in range(count):
+        mask = (rows - rng.integers(30, 450)) ** 2 + (columns - rng.integers(30, 610)) ** 2 < 30**2
+        depth_m[mask] = 0.9
+        instances.append(Instance(mask, mask_box(mask), "can", float(rng.uniform(0.5, 1.0))))
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    frame = RgbdFrame(rgb, depth_m, CameraIntrinsics(600.0, 600.0, 320.0, 240.0, 640, 480))
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        clean_instances(frame, instances, CleanConfig(max_instances=max(count, 1)))
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _row(name: str, backend: str, path: Path, threads: int, milliseconds: Sequence[float]) -> dict[str, Any]:
+    median, p95, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 95, 99))
+    return {
+        "name": name, "backend": backend, "model": path.parent.name, "batch": 1, "threads": threads,
+        "median_ms": median, "p95_ms": p95, "p99_ms": p99, "per_s": 1e3 / median, "rss_mb": _rss_mb(),
+    }  # fmt: skip
+
+
+def _rss_mb() -> float:
+    """This process' resident memory."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), float("nan"))

