@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.synthesis.library import ShapeLibrary
 from mkpose_ros.synthesis.mesh_store import read_index, read_shape, write_shape
-from mkpose_ros.synthesis.meshes import convert_folder, load_catalogue
+from mkpose_ros.synthesis.meshes import convert_folder, convert_robosuite, load_catalogue
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -173,6 +174,27 @@ def test_damaged_stores_are_refused(folder: Path) -> None:
         read_index(out)
     with pytest.raises(InputError, match="nowhere"):
         ShapeLibrary("train", folders=[folder / "nowhere"])
+
+
+def test_the_command_converts_a_folder_and_says_what_it_needs(folder: Path) -> None:
+    from click.testing import CliRunner
+
+    from mkpose_ros.commands.meshes import meshes
+
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": [entry()]}))
+    arguments = [str(folder), "--out", str(folder / "out"), "--json", str(folder / "result.json")]
+    result = CliRunner().invoke(meshes, [*arguments, "--catalogue", str(folder / "mine.yaml")])
+    assert result.exit_code == 0, result.output
+    assert json.loads((folder / "result.json").read_text()) == {"models": ["wedge"]}
+    result = CliRunner().invoke(meshes, arguments)
+    assert result.exit_code == 2
+    assert "--catalogue" in result.output
+
+
+def test_a_package_that_is_no_archive_is_refused(folder: Path) -> None:
+    (folder / "broken.whl").write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"broken\.whl"):
+        convert_robosuite(folder / "broken.whl", folder / "out")
 
 
 def test_the_shipped_catalogue_is_well_formed() -> None:
