@@ -59,9 +59,10 @@ def camera(rng: np.random.Generator, name: str) -> Shape:
 
 
 def _camera_front(rng: np.random.Generator, style: str, skin: Material, trim: Material) -> Material:
-    image = textures.leather(rng, skin.albedo) if rng.random() < 0.6 else np.zeros((128, 128, 3), np.uint8)
-    if not image.any():
-        image[:] = np.array(skin.albedo) * 255
+    if rng.random() < 0.6:
+        image = textures.leather(rng, skin.albedo)
+    else:
+        image = np.full((128, 128, 3), np.array(skin.albedo) * 255).astype(np.uint8)
     if style == "retro" or rng.random() < 0.2:
         image[: int(rng.uniform(0.15, 0.35) * 128)] = np.array(trim.albedo) * 255
     if rng.random() < 0.7:

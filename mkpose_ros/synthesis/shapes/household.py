@@ -158,7 +158,15 @@ def _footprint(length: float, width: float, heel: float, bend: float, n: int = 4
     return np.stack([0.5 * length * x, 0.5 * width * side * waist + bend * width * (x**2 - 0.4)], axis=-1)
 
 
-def _upper(rng, foot, length, sole_h, collar_h, heel, materials):
+def _upper(
+    rng: np.random.Generator,
+    foot: np.ndarray,
+    length: float,
+    sole_h: float,
+    collar_h: float,
+    heel: float,
+    materials: tuple[Material, ...],
+) -> tuple[Part, tuple[np.ndarray, np.ndarray]]:
     """The upper, up to its collar and down inside; and the run of its vamp, two points (x, y)."""
     n = len(foot)
     angle = 2 * np.pi * np.arange(n) / n
@@ -222,7 +230,15 @@ def cutlery(rng: np.random.Generator, name: str) -> Shape:
     return assemble(name, "cutlery", parts, Symmetry())
 
 
-def _blade(length, t, half, thick, sag, curve, materials) -> Part:
+def _blade(
+    length: float,
+    t: np.ndarray,
+    half: np.ndarray,
+    thick: np.ndarray,
+    sag: np.ndarray,
+    curve: np.ndarray,
+    materials: tuple[Material, ...],
+) -> Part:
     """Flat rings across x: ``half`` wide, ``thick``, hollowed by ``sag`` in the middle, bent by ``curve`` down."""
     outline = outline_circle(24, 2.4)
     z = half[:, None] * outline[None, :, 0]
@@ -235,7 +251,16 @@ def _blade(length, t, half, thick, sag, curve, materials) -> Part:
     return loft(np.concatenate([ends[0], rings, ends[1]]), materials, bands)
 
 
-def _tines(rng, length, t, half, curve, thick, material) -> list[Part]:
+def _tines(
+    rng: np.random.Generator,
+    length: float,
+    t: np.ndarray,
+    half: float,
+    curve: np.ndarray,
+    thick: float,
+    material: Material,
+) -> list[Part]:
+    """Three or four prongs side by side, from where the blade ends."""
     count = int(rng.integers(3, 5))
     x = np.linspace(length * (t[0] - 0.012), length * t[-1], len(t))
     path = np.stack([x, -curve, np.zeros(len(t))], axis=-1)
