@@ -15,7 +15,7 @@ from mkpose_ros.synthesis.shapes import GENERATORS, Shape
 trimesh = pytest.importorskip("trimesh")
 
 CATEGORIES = [c for c in GENERATORS if c != "distractor"]
-COUNT = 12
+COUNT = 8
 
 
 @pytest.fixture(scope="module")
