@@ -142,9 +142,9 @@ def test_training_that_is_cut_in_two_gives_the_same_weights(tmp_path, short, run
     assert first.name == "step-00000001"
     last = train_segmenter(MODEL, short, tmp_path, device="cpu")
     assert last.name == "step-00000004"
-    from mkpose_ros.training.checkpoint import load_checkpoint
+    from mkpose_ros.training.checkpoint import load_state
 
-    for ours, theirs in zip(load_checkpoint(last)[:2], load_checkpoint(run / last.name)[:2], strict=True):
+    for ours, theirs in zip(load_state(last)[:2], load_state(run / last.name)[:2], strict=True):
         assert all(torch.allclose(ours[key].float(), theirs[key].float(), atol=1e-5) for key in theirs)
 
 

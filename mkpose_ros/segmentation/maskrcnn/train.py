@@ -20,7 +20,7 @@ from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTra
 from mkpose_ros.segmentation.maskrcnn.data import TrainingSamples, collate
 from mkpose_ros.segmentation.maskrcnn.losses import losses
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
 from mkpose_ros.training.ema import moving_average
 
 __all__ = ["train_segmenter"]
@@ -100,11 +100,11 @@ class _Trainer:
             description = {"model": config_to_dict(self.model_config), "train": asdict(self.config)}
             (self.run / "config.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
             weights, average = self.model.state_dict(), self.averaged.module.state_dict()
-            save_checkpoint(self.run, self.step, weights, average, state)
+            save_state(self.run, self.step, weights, average, state)
         return self.run / f"step-{self.step:08d}"
 
     def _restore(self, checkpoint: Path) -> None:
-        weights, average, state = load_checkpoint(checkpoint)
+        weights, average, state = load_state(checkpoint)
         self.model.load_state_dict(weights)
         self.averaged.module.load_state_dict(average)
         self.averaged.n_averaged.fill_(state["n_averaged"])
