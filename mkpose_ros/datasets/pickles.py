@@ -26,6 +26,7 @@ _PLAIN = {
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = {"__builtin__": "builtins"}.get(module, module)  # Python 2's name
         if f"{module}.{name}" not in _NUMPY | _PLAIN:
             raise InputError(f"names the global {module}.{name}")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
