@@ -71,7 +71,7 @@ def start(context: LaunchContext) -> list:
         remappings=[*remaps.items(), ("diagnostics", "/diagnostics")],
         additional_env={"FASTDDS_DEFAULT_PROFILES_FILE": os.path.join(SHARE, "config", "fastdds.xml")},
         respawn=True,
-        respawn_delay=2.0,
+        respawn_delay=5.0,  # longer than the lease in config/fastdds.xml
         output="screen",
     )
     # The handlers must be in place before the node starts.
