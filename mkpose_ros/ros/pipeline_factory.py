@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from sensor_msgs.msg import Image
 
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, MkposeError, ModelError
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
@@ -32,8 +33,7 @@ _LABELS_PER_CLASS = 256  # a label image's pixel is 256 * class + instance
 
 def build_pipeline(settings: Settings) -> Pipeline:
     """Load the segmenter, the pose model and the tracker, and run each once. Raises MkposeError."""
-    model = settings.model if settings.model.endswith(".onnx") else share_path("models", settings.model)
-    engine = open_engine(model, settings.backend, threads=settings.threads)
+    engine = open_engine(_model_path(settings.model), settings.backend, threads=settings.threads)
     features = load_text_features()
     estimator = PoseEstimator(engine, features, unknown_category="skip")
     segmenter = open_segmenter(settings.segmenter, settings.segmenter_model or None, threads=settings.threads)
@@ -83,6 +83,18 @@ def choose_objects(objects: Sequence[ObjectPose], settings: Settings) -> tuple[l
     chosen = [pose for pose in valid if pose.score >= settings.min_score and (not wanted or pose.category in wanted)]
     chosen.sort(key=lambda pose: -pose.score)
     return chosen[: settings.max_objects], len(objects) - len(valid)
+
+
+def _model_path(model: str) -> Path:
+    """The folder or file of a shipped size or of the user's own model."""
+    if "/" in model or model.endswith(".onnx"):
+        return Path(model).expanduser()
+    try:
+        return share_path("models", model)
+    except MkposeError as error:
+        raise ModelError(
+            f"pose model '{model}': {error}. Expected small, base (if shipped) or the path of a model.onnx"
+        ) from error
 
 
 def _grey_frame() -> RgbdFrame:
