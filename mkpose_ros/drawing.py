@@ -15,6 +15,7 @@ __all__ = ["category_color", "draw_instances", "draw_poses", "draw_text", "tile_
 
 NEAR_M = 0.01  # edges are cut at this depth, so that a box around the camera draws what is in front of it
 AXIS_COLORS = ((232, 72, 72), (92, 200, 84), (74, 128, 245))  # x red, y green, z blue
+FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 SHIFT_BITS = 4  # OpenCV's fixed-point coordinates: a sixteenth of a pixel
 
 _CATEGORY_COLORS = {
@@ -50,22 +51,22 @@ def draw_poses(
     nothing. color overrides the colour of the category.
     """
     image = np.ascontiguousarray(rgb).copy()
-    scale = max(image.shape[0] / 480.0, 0.5)
+    scale = max(image.shape[0] / 480.0, 0.75)
     drawable = [pose for pose in poses if _is_drawable(pose)]
     for pose in sorted(drawable, key=lambda p: -p.T_cam_obj[2, 3]):
         tone = color or category_color(pose.category)
         _draw_box(image, pose, intrinsics, tone, scale, fill)
         if axes:
             _draw_axes(image, pose, intrinsics, scale)
-        if labels:
-            _draw_label(image, pose, intrinsics, tone, scale)
+    if labels:
+        _draw_labels(image, drawable, intrinsics, color, scale)
     return image
 
 
 def draw_instances(rgb: np.ndarray, instances: Sequence[Instance], *, opacity: float = 0.45) -> np.ndarray:
     """A copy of the image (H, W, 3) uint8 R G B with each instance's mask tinted, outlined and named."""
     image = np.ascontiguousarray(rgb).copy()
-    scale = max(image.shape[0] / 480.0, 0.5)
+    scale = max(image.shape[0] / 480.0, 0.75)
     for instance in instances:
         tone = category_color(instance.category)
         mask = np.asarray(instance.mask, dtype=bool)
@@ -81,15 +82,7 @@ def draw_text(
     image: np.ndarray, text: str, corner_px: tuple[float, float], color: tuple[int, int, int], scale: float = 1.0
 ) -> None:
     """Write text in place on a plate of the colour whose lower left is at corner_px, shifted inside the image."""
-    font, size, pad = cv2.FONT_HERSHEY_SIMPLEX, 0.42 * scale, round(3 * scale)
-    (width, height), baseline = cv2.getTextSize(text, font, size, 1)
-    x = int(np.clip(corner_px[0], 0, max(image.shape[1] - width - 2 * pad, 0)))
-    y = int(np.clip(corner_px[1], height + baseline + 2 * pad, max(image.shape[0] - 1, height + 2 * pad)))
-    top_left, bottom_right = (x, y - height - baseline - pad), (x + width + 2 * pad, y)
-    cv2.rectangle(image, top_left, bottom_right, color, -1)
-    luminance = 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2]
-    ink = (20, 20, 24) if luminance > 110 else (250, 250, 250)
-    cv2.putText(image, text, (x + pad, y - baseline), font, size, ink, max(1, round(scale)), cv2.LINE_AA)
+    _draw_plate(image, text, _plate(image, text, corner_px, scale), color, scale)
 
 
 def tile_images(images: Sequence[np.ndarray], columns: int, *, gap_px: int = 6) -> np.ndarray:
@@ -147,21 +140,55 @@ def _draw_axes(image: np.ndarray, pose: ObjectPose | ObjectTruth, intrinsics: Ca
         _segment(image, origin, tip, intrinsics, AXIS_COLORS[index], max(2, round(2 * scale)))
 
 
-def _draw_label(
+def _draw_labels(
     image: np.ndarray,
-    pose: ObjectPose | ObjectTruth,
+    poses: Sequence[ObjectPose | ObjectTruth],
     intrinsics: CameraIntrinsics,
-    color: tuple[int, int, int],
+    color: tuple[int, int, int] | None,
     scale: float,
 ) -> None:
-    corners = box_corners(pose.T_cam_obj, pose.size_m)
-    if corners[:, 2].min() <= NEAR_M:
-        return
-    pixels = _pixels(corners, intrinsics) / 2**SHIFT_BITS
+    """Name, score and size above each box, moved up or down where another label is; the nearest objects go first."""
+    placed: list[np.ndarray] = []
+    for pose in sorted(poses, key=lambda p: p.T_cam_obj[2, 3]):
+        corners = box_corners(pose.T_cam_obj, pose.size_m)
+        if corners[:, 2].min() <= NEAR_M:
+            continue
+        pixels = _pixels(corners, intrinsics) / 2**SHIFT_BITS
+        text, left, top = _label_text(pose), pixels[:, 0].min(), pixels[:, 1].min() - 2
+        step = 18.0 * scale
+        candidates = [_plate(image, text, (left, top + step * k), scale) for k in (0, -1, 1, -2, 2, -3, 3)]
+        free = [plate for plate in candidates if not any(_overlap(plate, other) for other in placed)]
+        placed.append(free[0] if free else candidates[0])
+        _draw_plate(image, text, placed[-1], color or category_color(pose.category), scale)
+
+
+def _label_text(pose: ObjectPose | ObjectTruth) -> str:
     name = getattr(pose, "track_id", "") or pose.category
     score = f" {pose.score:.2f}" if isinstance(pose, ObjectPose) else ""
-    size = "x".join(f"{100.0 * v:.0f}" for v in pose.size_m)
-    draw_text(image, f"{name}{score} {size} cm", (pixels[:, 0].min(), pixels[:, 1].min() - 2), color, scale)
+    return f"{name}{score} {'x'.join(f'{100.0 * v:.0f}' for v in pose.size_m)} cm"
+
+
+def _plate(image: np.ndarray, text: str, corner_px: tuple[float, float], scale: float) -> np.ndarray:
+    """x0, y0, x1, y1 of a text's plate, its lower left at corner_px unless that would leave the image."""
+    (width, height), baseline = cv2.getTextSize(text, FONT, FONT_SIZE * scale, 1)
+    width, height = width + 2 * round(3 * scale), height + baseline + round(3 * scale)
+    x = int(np.clip(corner_px[0], 0, max(image.shape[1] - width, 0)))
+    y = int(np.clip(corner_px[1], height, max(image.shape[0] - 1, height)))
+    return np.array([x, y - height, x + width, y])
+
+
+def _draw_plate(image: np.ndarray, text: str, plate: np.ndarray, color: tuple[int, int, int], scale: float) -> None:
+    x0, y0, x1, y1 = (int(v) for v in plate)
+    cv2.rectangle(image, (x0, y0), (x1, y1), color, -1)
+    luminance = 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2]
+    ink = (20, 20, 24) if luminance > 110 else (250, 250, 250)
+    baseline = cv2.getTextSize(text, FONT, FONT_SIZE * scale, 1)[1]
+    origin = (x0 + round(3 * scale), y1 - baseline)
+    cv2.putText(image, text, origin, FONT, FONT_SIZE * scale, ink, max(1, round(scale)), cv2.LINE_AA)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool((a[:2] < b[2:]).all() and (b[:2] < a[2:]).all())
 
 
 def _tint_polygons(image: np.ndarray, polygons: list[np.ndarray], color: tuple[int, int, int]) -> None:

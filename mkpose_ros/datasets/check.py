@@ -89,7 +89,7 @@ def check_dataset(
             progress(done, len(indices))
     inventory.faults = [{"file": fault.file, "problem": fault.problem} for fault in dataset.faults]
     if pictures and draw_to is not None:
-        _save(tile_images(pictures, columns=3), draw_to / "overview.jpg")
+        _save(tile_images(pictures, columns=2), draw_to / "overview.jpg")
     return inventory
 
 

@@ -70,7 +70,7 @@ class HousecatFrame:
         rgb = read_color(self.scene / "rgb" / f"{self.number}.png")
         shape = rgb.shape[:2]
         depth_m = read_depth_m(self.scene / "depth" / f"{self.number}.png", shape)
-        frame = RgbdFrame(rgb, depth_m, _read_intrinsics(self.scene / "intrinsics.txt", shape), 0, self.name)
+        frame = RgbdFrame(rgb, depth_m, _read_intrinsics(self.scene / "intrinsics.txt", shape))
         ids = read_mask(self.scene / "instance" / f"{self.number}.png", shape)
         if not ids.any():
             faults.note(self.scene / "instance" / f"{self.number}.png", "the mask holds no instance")

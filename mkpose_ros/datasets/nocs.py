@@ -113,7 +113,7 @@ class NocsFrame:
         shape = rgb.shape[:2]
         depth_m = read_depth_m(self._depth_file(faults), shape)
         intrinsics = self._intrinsics(shape)
-        frame = RgbdFrame(rgb, depth_m, intrinsics, 0, self.name)
+        frame = RgbdFrame(rgb, depth_m, intrinsics)
         ids, nocs = self._annotations(shape)
         objects = ()
         if ids.any():
