@@ -99,14 +99,12 @@ def test_auto_opens_an_engine_and_logs_the_reason(tiny_model, make_inputs, caplo
 
 
 def test_auto_passes_over_what_is_not_installed(tiny_model, monkeypatch, caplog):
-    monkeypatch.setattr(
-        "mkpose_ros.inference.engine.find_spec", lambda name: None if name != "onnxruntime" else object()
-    )
+    monkeypatch.setattr("mkpose_ros.inference.engine.find_spec", lambda name: None if name != "openvino" else object())
     with caplog.at_level(logging.INFO, logger="mkpose_ros"):
-        assert open_engine(tiny_model).name == "onnxruntime"
-    assert "openvino is not installed" in caplog.text
+        assert open_engine(tiny_model).name == "openvino"
+    assert "onnxruntime is not installed" in caplog.text
     with pytest.raises(DependencyError, match="install mkpose_ros"):
-        open_engine(tiny_model, "openvino")
+        open_engine(tiny_model, "onnxruntime")
 
 
 def test_auto_passes_over_a_gpu_engine_without_a_gpu(tiny_model, caplog):

@@ -1,0 +1,74 @@
+"""The stopwatch that all benches share: interleaved runs, percentiles, rows and their table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.table import Table
+
+__all__ = ["interleave", "rows_table", "rss_mb", "timing_row"]
+
+COLUMNS = {  # key of a row: heading, format
+    "name": ("what", "{}"),
+    "backend": ("backend", "{}"),
+    "model": ("model", "{}"),
+    "batch": ("batch", "{}"),
+    "threads": ("threads", "{}"),
+    "median_ms": ("median ms", "{:.1f}"),
+    "p95_ms": ("p95 ms", "{:.1f}"),
+    "p99_ms": ("p99 ms", "{:.1f}"),
+    "per_s": ("per s", "{:.1f}"),
+    "rss_mb": ("MB", "{:.0f}"),
+    "mparameters": ("M param.", "{:.2f}"),
+    "gflop": ("GFLOP each", "{:.2f}"),
+    "peak_share": ("of peak", "{:.0%}"),
+}
+
+
+def interleave(
+    tasks: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 2, seed: int = 0
+) -> dict[str, list[float]]:
+    """The wall times in ms of each task, `repeats` of them.
+
+    Each round runs every task once, in a new random order: what else the machine does meets all tasks alike, which is
+    the only fair comparison on a machine that is not idle.
+    """
+    rng = np.random.default_rng(seed)
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for round_index in range(warm_up + repeats):
+        for name in rng.permutation(list(tasks)).tolist():
+            start = time.perf_counter()
+            tasks[name]()
+            elapsed_ms = 1e3 * (time.perf_counter() - start)
+            if round_index >= warm_up:
+                times[name].append(elapsed_ms)
+    return times
+
+
+def timing_row(
+    name: str, times_ms: Sequence[float], *, backend: str, model: str, batch: int, threads: int, memory_mb: float
+) -> dict[str, Any]:
+    """One row of `mkpose bench --json`; per_s counts instances (or frames) at the median."""
+    median, p95, p99 = (float(np.percentile(times_ms, q)) for q in (50, 95, 99))
+    return {
+        "name": name, "backend": backend, "model": model, "batch": batch, "threads": threads,
+        "median_ms": median, "p95_ms": p95, "p99_ms": p99, "per_s": 1e3 * batch / median, "rss_mb": memory_mb,
+    }  # fmt: skip
+
+
+def rss_mb() -> float:
+    """This process' resident memory in MB."""
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of rows; columns that no row has are left out, a missing value is a dash."""
+    columns = {key: column for key, column in COLUMNS.items() if any(row.get(key) is not None for row in rows)}
+    table = Table(*(heading for heading, _ in columns.values()))
+    for row in rows:
+        table.add_row(*("-" if row.get(key) is None else form.format(row[key]) for key, (_, form) in columns.items()))
+    return table
