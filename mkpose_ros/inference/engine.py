@@ -31,6 +31,7 @@ class EngineOptions:
     precision: str = "fp32"  # of OpenVINO's arithmetic: "fp32" or "bf16"; the others compute as the file is typed
     device_index: int = 0  # of the GPU
     cache_folder: Path | None = None  # of built TensorRT engines; None: the user's cache folder
+    is_cancelled: Callable[[], bool] = lambda: False  # asked while a TensorRT engine is built: true gives up
 
     def __post_init__(self) -> None:
         if self.threads < 0 or self.device_index < 0 or self.precision not in PRECISIONS:
@@ -103,7 +104,11 @@ def _open_tensorrt(flavour: str) -> Callable[[Path, EngineOptions], PoseEngine]:
 
         file = _model_file(path, GPU_MODEL, MODEL)
         return TensorRtEngine(
-            file, flavour=flavour, device_index=options.device_index, cache_folder=options.cache_folder
+            file,
+            flavour=flavour,
+            device_index=options.device_index,
+            cache_folder=options.cache_folder,
+            is_cancelled=options.is_cancelled,
         )
 
     return open_flavour

@@ -36,7 +36,8 @@ def build_plan(
     """The serialised engine of a model, with one optimisation profile for each batch size.
 
     The network is strongly typed: it computes in the types that the ONNX file names; half precision is a half-typed
-    file's matter. Raises EngineError that says what TensorRT can't run, or that the build failed or was cancelled.
+    file's matter. ``is_cancelled`` is asked at each step of the
+    build. Raises EngineError that says what TensorRT can't run, or that the build failed or was cancelled.
     """
     log = _make_logger(trt)
     builder = trt.Builder(log)
@@ -50,8 +51,10 @@ def build_plan(
     config = builder.create_builder_config()
     for batch in batches:
         config.add_optimization_profile(_profile(builder, network, batch))
-    config.progress_monitor = _make_monitor(trt, is_cancelled)
+    monitor = config.progress_monitor = _make_monitor(trt, is_cancelled)
     plan = builder.build_serialized_network(network, config)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
     if plan is None:
         reason = "it was cancelled" if is_cancelled() else "the log before this line says why"
         raise EngineError(f"{trt.__name__} {trt.__version__} did not build {model_path}: {reason}")
@@ -82,11 +85,12 @@ def _make_logger(trt: Any) -> Any:
 
 
 def _make_monitor(trt: Any, is_cancelled: Callable[[], bool]) -> Any:
-    """Lets a build be cancelled between two steps."""
+    """Lets a build be cancelled, or interrupted by Ctrl-C, between two steps."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             pass
@@ -95,6 +99,10 @@ def _make_monitor(trt: Any, is_cancelled: Callable[[], bool]) -> Any:
             pass
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            return not is_cancelled()
+            try:
+                return not is_cancelled()
+            except KeyboardInterrupt:  # must not unwind TensorRT's own frames: that ends the process
+                self.interrupted = True
+                return False
 
     return Monitor()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +213,22 @@ def test_the_real_builder_builds_the_tiny_model(tiny_model):
 def test_the_real_builder_can_be_cancelled(tiny_model):
     with pytest.raises(EngineError, match="it was cancelled"):
         build_plan(load_tensorrt("tensorrt-rtx"), tiny_model, batches=(1,), is_cancelled=lambda: True)
+
+
+@needs_rtx
+def test_control_c_during_a_build_is_no_crash(tiny_model):
+    steps = []
+
+    def press_control_c():
+        steps.append(1)
+        if len(steps) == 1:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0)  # Python delivers the signal between two instructions
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(load_tensorrt("tensorrt-rtx"), tiny_model, batches=(1,), is_cancelled=press_control_c)
+    assert len(steps) <= 3
 
 
 @needs_rtx
