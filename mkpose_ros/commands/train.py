@@ -33,10 +33,17 @@ def train(
     seed: int,
     overrides: tuple[str, ...],
 ) -> None:
-    """Train MK-Pose: on one GPU, on several (under torchrun), or on a CPU.
+    """Train MK-Pose, or with a config named segmenter* Mask R-CNN: on one GPU, several (under torchrun), or a CPU.
 
     Any key of the configuration can be overridden, for example `steps=2000 optim.lr=1e-3`.
     """
+    if Path(config_file).stem.startswith("segmenter"):
+        from mkpose_ros.segmentation.maskrcnn.train import train_from_file
+
+        write_json(
+            train_from_file(config_file, Path(out or "runs/segmenter"), seed=seed, overrides=overrides), json_file
+        )
+        return
     from mkpose_ros.training.config import load_train_config
 
     extra = [f"seed={seed}"] + ([f"out={out}"] if out else [])
@@ -82,14 +89,34 @@ def _render(config, scenes: int, split: str) -> dict[str, float]:
 @click.command()
 @click.option("--config", "config_file", default="train_small", help="YAML file, or the name of a shipped one.")
 @click.option("--out", default="runs/ablation", help="Folder of the runs and of table.md.")
+@click.option("--baselines", default=None, metavar="FILE", help="Only compare these weights with classical baselines.")
 @common_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-def ablate(config_file: str, out: str, json_file: str | None, seed: int, overrides: tuple[str, ...]) -> None:
-    """Train the rows of the paper's Table III on equal budgets and print the table."""
+def ablate(
+    config_file: str, out: str, baselines: str | None, json_file: str | None, seed: int, overrides: tuple[str, ...]
+) -> None:
+    """Train the rows of the paper's Table III on equal budgets and print the table.
+
+    With --baselines: weights (best.safetensors of a run) beside classical methods, on the configured held-out crops.
+    """
+    if baselines:
+        _compare(Path(baselines), config_file, [f"seed={seed}", *overrides], json_file)
+        return
     from mkpose_ros.training.ablate import ablation_table, run_ablations
 
     rows = run_ablations(config_file, Path(out), [f"seed={seed}", *overrides])
     table = ablation_table(rows)
     (Path(out) / "table.md").write_text(table, encoding="utf-8")
     click.echo(table, err=json_file == "-")
+    write_json(rows, json_file)
+
+
+def _compare(weights: Path, config_file: str, overrides: list[str], json_file: str | None) -> None:
+    from mkpose_ros.training.card import metrics_table
+    from mkpose_ros.training.comparison import compare
+    from mkpose_ros.training.config import load_train_config
+
+    config = load_train_config(config_file, overrides)
+    rows = compare(weights, config.data.val_shards, limit=config.data.val_limit)
+    click.echo(metrics_table(rows), err=json_file == "-")
     write_json(rows, json_file)

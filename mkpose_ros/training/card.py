@@ -40,7 +40,7 @@ def write_card(
         f"# MK-Pose `{model.name}`\n",
         f"{model.crop_px} px crops, {model.n_points} points, {model.n_keypoints} keypoints, {model.image.backbone}.\n",
         "## Training\n",
-        f"{training['steps']} steps of {training['batch']} samples in {training['minutes']} minutes; "
+        f"{training['steps']} steps of {training['batch']} samples in {training['minutes']:.0f} minutes; "
         f"categories: {', '.join(trained)}.\n",
         "## Held-out generated shapes, ground-truth masks\n",
         "One prediction per object, exact oriented IoU; percent of the objects within each limit (not average "

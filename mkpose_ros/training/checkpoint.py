@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from mkpose_ros.errors import ModelError
 
-__all__ = ["latest_checkpoint", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+__all__ = ["latest_checkpoint", "load_state", "load_weights", "save_state", "save_weights"]
 
 
-def save_weights(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """Write a state_dict to `path`, all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}, temporary, metadata=metadata)
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}, temporary)
     temporary.replace(path)
 
 
@@ -35,7 +35,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ModelError(f"{path}: {error}. Expected weights in the safetensors format") from error
 
 
-def save_checkpoint(
+def save_state(
     run: Path, step: int, model: dict[str, torch.Tensor], ema: dict[str, torch.Tensor], state: dict[str, Any]
 ) -> Path:
     """Write a checkpoint of `step` and remove the older ones; `state` holds tensors and plain values only."""
@@ -59,7 +59,7 @@ def latest_checkpoint(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
+def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, Any]]:
     """(weights, averaged weights, state) of a checkpoint folder."""
     state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
     return load_weights(folder / "model.safetensors"), load_weights(folder / "ema.safetensors"), state

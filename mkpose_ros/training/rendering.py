@@ -25,16 +25,16 @@ class SceneRenderer:
 
     def __call__(self, scene: int) -> CropSamples | None:
         if self._generator is None:  # made in the worker: a GL context can't be sent there
-            self._generator = _scene_generator(self.split, self.seed)
+            self._generator = _scene_generator(self.split, self.seed, self.samples.categories)
         frame = self._generator.frame(scene)
         return training_samples(frame, self.samples, np.random.default_rng([self.seed, scene, 7]))
 
 
-def _scene_generator(split: str, seed: int) -> Any:
+def _scene_generator(split: str, seed: int, categories: tuple[str, ...] | None) -> Any:
     from mkpose_ros.synthesis.generate import SceneGenerator
     from mkpose_ros.synthesis.library import ShapeLibrary
 
-    return SceneGenerator(ShapeLibrary(split=split, seed=seed), None, seed)
+    return SceneGenerator(ShapeLibrary(split, categories=categories), seed=seed)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,12 @@ from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.errors import MkposeError
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.network.export import export_onnx
-from mkpose_ros.network.model import MKPose, save_checkpoint
+from mkpose_ros.network.model import MKPose, load_checkpoint, save_checkpoint
 from mkpose_ros.training.batches import TextTable, symmetries_of
 from mkpose_ros.training.calibrate import Calibration, coverage, error_components, fit_calibration
 from mkpose_ros.training.card import write_card
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
-from mkpose_ros.training.config import TrainConfig, load_train_config
+from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.metrics import per_category, summary
-from mkpose_ros.training.setup import build_model
 from mkpose_ros.training.validate import Predictions, errors_of, load_crops, predict
 
 __all__ = ["Shipment", "ship"]
@@ -45,7 +42,7 @@ def ship(run: Path, folder: Path) -> Shipment:
     Raises MkposeError when the run has no weights or no held-out crops.
     """
     config = load_train_config(run / "config.yaml")
-    model, step, minutes = _best_model(run, config)
+    model, training = _best_model(run)
     crops = load_crops(config.data.val_shards)
     if crops is None:
         raise MkposeError(
@@ -56,7 +53,7 @@ def ship(run: Path, folder: Path) -> Shipment:
     calibration, covered = _calibrate(predictions, crops)
     errors = errors_of(predictions, crops)
     trained = sorted(set(text.names) - set(config.data.exclude))
-    training = {"steps": step, "batch": config.batch, "minutes": round(minutes, 1), "data": config.data.shards}
+    training["data"] = "live scenes" if config.data.live_workers else "cached scenes"
     extra = {
         "categories": trained,
         "text_hash": text.fingerprint(trained),
@@ -70,18 +67,13 @@ def ship(run: Path, folder: Path) -> Shipment:
     return shipment
 
 
-def _best_model(run: Path, config: TrainConfig) -> tuple[MKPose, int, float]:
-    """The averaged weights with the best validation, or the newest ones of a run that was never validated."""
-    latest = latest_checkpoint(run)
+def _best_model(run: Path) -> tuple[MKPose, dict[str, Any]]:
+    """The averaged weights of the best validation, and how they were trained."""
     best = run / "best.safetensors"
-    path = best if best.exists() else latest / "ema.safetensors" if latest else None
-    if path is None:
-        raise MkposeError(f"{run}: no best.safetensors and no checkpoint; train first")
-    model = build_model(config)
-    model.load_state_dict(load_weights(path))
-    state = torch.load(latest / "state.pt", weights_only=True, map_location="cpu") if latest else {}
-    record = json.loads((run / "best.json").read_text()) if best.exists() else state
-    return model.eval(), int(record["step"]), state.get("elapsed_s", 0.0) / 60.0
+    if not best.exists():
+        raise MkposeError(f"{run}: no best.safetensors, which the first validation writes; train first")
+    model, extra = load_checkpoint(best)
+    return model, dict(extra["training"])
 
 
 def _calibrate(predictions: Predictions, crops: CropSamples) -> tuple[Calibration, dict[str, dict[str, float]]]:

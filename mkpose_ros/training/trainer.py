@@ -17,9 +17,10 @@ from torch import nn
 from mkpose_ros.errors import MkposeError
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.network.losses import total_loss
+from mkpose_ros.network.model import save_checkpoint
 from mkpose_ros.training.augment import Batch, augment, farthest_first, subset_points
 from mkpose_ros.training.batches import TextTable, build_targets, to_batch
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint, save_weights
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
 from mkpose_ros.training.config import TrainConfig, save_train_config
 from mkpose_ros.training.ema import moving_average
 from mkpose_ros.training.prefetch import Prefetched
@@ -68,7 +69,7 @@ class Trainer:
             return
         if not resume:
             raise MkposeError(f"{self.run} already holds {checkpoint.name}: give --resume to go on, or another --out")
-        weights, averaged, state = load_checkpoint(checkpoint)
+        weights, averaged, state = load_state(checkpoint)
         self.model.load_state_dict(weights)
         self.ema.module.load_state_dict(averaged)
         self.ema.n_averaged.fill_(state["ema_updates"])
@@ -166,7 +167,10 @@ class Trainer:
         writer.scalars("val", metrics, self.step)
         if metrics["score"] > self.best:
             self.best = metrics["score"]
-            save_weights(self.run / "best.safetensors", self.ema.module.state_dict(), {"step": str(self.step)})
+            training = {"steps": self.step, "batch": self.config.batch * self.world, "minutes": self.elapsed_s / 60.0}
+            temporary = self.run / ".best.safetensors"  # whole or not at all
+            save_checkpoint(self.ema.module, temporary, {"training": training})
+            temporary.replace(self.run / "best.safetensors")
             (self.run / "best.json").write_text(json.dumps({"step": self.step, **metrics}, indent=2) + "\n")
         return metrics
 
@@ -181,7 +185,7 @@ class Trainer:
             "best": self.best,
             "ema_updates": int(self.ema.n_averaged),
         }
-        save_checkpoint(self.run, self.step, self.model.state_dict(), self.ema.module.state_dict(), state)
+        save_state(self.run, self.step, self.model.state_dict(), self.ema.module.state_dict(), state)
 
     def close(self) -> None:
         """End the source's processes and the process group."""

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mkpose_ros.errors import MkposeError, ModelError
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, load_weights, save_state
 from mkpose_ros.training.trainer import Trainer
 
 
@@ -79,11 +79,11 @@ def test_a_budget_in_minutes_ends_the_run(tiny):
 
 def test_only_the_newest_checkpoint_stays_and_half_ones_do_not_count(tmp_path):
     for step in (1, 2):
-        save_checkpoint(tmp_path, step, {"w": torch.ones(2)}, {"w": torch.zeros(2)}, {"optimizer": {}})
+        save_state(tmp_path, step, {"w": torch.ones(2)}, {"w": torch.zeros(2)}, {"optimizer": {}})
     (tmp_path / ".step-00000003.part").mkdir()
     assert latest_checkpoint(tmp_path).name == "step-00000002"
     assert len(list(tmp_path.glob("step-*"))) == 1
-    weights, averaged, state = load_checkpoint(latest_checkpoint(tmp_path))
+    weights, averaged, state = load_state(latest_checkpoint(tmp_path))
     assert (float(weights["w"].sum()), float(averaged["w"].sum()), state["step"]) == (2.0, 0.0, 2)
 
 
