@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,25 @@ class SegmenterTrainConfig:
     checkpoint_minutes: float = 5.0
 
 
-def load_segmenter_config(path: str | Path) -> tuple[MaskRcnnConfig, SegmenterTrainConfig]:
-    """Read a YAML file with the sections `model` and `train`, or a shipped one by name ("segmenter_small")."""
+def load_segmenter_config(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[MaskRcnnConfig, SegmenterTrainConfig]:
+    """Read a YAML file with the sections `model` and `train`, or a shipped one by name ("segmenter_small").
+
+    An override is "train.steps=100" or "model.backbone=lite2". Raises InputError.
+    """
     file = Path(path)
     file = file if file.suffix in (".yaml", ".yml") else share_path("config", f"{path}.yaml")
     try:
         sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for override in overrides:
+            key, value = override.split("=", 1)
+            section, name = key.split(".", 1)
+            sections[section][name] = yaml.safe_load(value)
         return _build(MaskRcnnConfig, sections["model"]), _build(SegmenterTrainConfig, sections.get("train") or {})
-    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"segmenter config {file}: {error!r}; compare with config/segmenter_small.yaml") from error
 
 

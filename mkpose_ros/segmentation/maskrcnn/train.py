@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +16,19 @@ import torch
 from torch import nn
 
 from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights
-from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig, config_to_dict
+from mkpose_ros.segmentation.maskrcnn.config import (
+    MaskRcnnConfig,
+    SegmenterTrainConfig,
+    config_to_dict,
+    load_segmenter_config,
+)
 from mkpose_ros.segmentation.maskrcnn.data import TrainingSamples, collate
 from mkpose_ros.segmentation.maskrcnn.losses import losses
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
 from mkpose_ros.training.ema import moving_average
 
-__all__ = ["train_segmenter"]
+__all__ = ["train_from_file", "train_segmenter"]
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -46,6 +51,24 @@ def train_segmenter(
     trainer = _Trainer(model_config, config, Path(run), seed, device)
     trainer.train(minutes, report)
     return trainer.save()
+
+
+def train_from_file(
+    config: str | Path, run: Path, *, seed: int = 0, overrides: Sequence[str] = (), device: str = "auto"
+) -> dict[str, Any]:
+    """`mkpose train --config segmenter_small`: {"run", "step", and the last mean losses}; prints a line a report."""
+    from rich.console import Console
+
+    console, last = Console(stderr=True), {}
+
+    def report(step: int, means: dict[str, float]) -> None:
+        last.update(means)
+        words = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        console.print(f"step {step}/{train_config.steps}  {words}", highlight=False)
+
+    model_config, train_config = load_segmenter_config(config, overrides)
+    checkpoint = train_segmenter(model_config, train_config, run, seed=seed, device=device, report=report)
+    return {"run": str(run), "step": int(checkpoint.name.removeprefix("step-")), **last}
 
 
 class _Trainer:
