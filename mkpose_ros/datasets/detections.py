@@ -8,7 +8,7 @@ import numpy as np
 
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.base import Faults
-from mkpose_ros.datasets.nocs_truth import result_pickle
+from mkpose_ros.datasets.nocs_files import result_pickle
 from mkpose_ros.datasets.pickles import load_pickle
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import Instance

@@ -34,7 +34,8 @@ def open_housecat6d(path: Path, split: str | None = None) -> Dataset | None:
 
 def _scenes(path: Path, split: str | None) -> Iterator[Path]:
     prefix = SCENE_PREFIXES.get(split, split) if split else ""
-    for scene in (path, *sorted(p for p in path.glob("**/*scene*") if p.is_dir())):
+    # Two levels at most: a search of everything below would walk through all files of CAMERA25 first.
+    for scene in (path, *sorted(path.glob("*scene*")), *sorted(path.glob("*/*scene*"))):
         is_scene = (scene / "rgb").is_dir() and (scene / "labels").is_dir()
         if is_scene and scene.name.startswith(prefix):
             yield scene

@@ -15,7 +15,8 @@ from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.base import Dataset, Faults
 from mkpose_ros.datasets.detections import DETECTION_FOLDERS, read_detections
 from mkpose_ros.datasets.images import read_color, read_depth_m, read_mask, read_nocs_map
-from mkpose_ros.datasets.nocs_truth import TruthSources, find_above, read_meta, read_truths, result_pickle
+from mkpose_ros.datasets.nocs_files import composed_depth_files, find_above, read_meta, result_pickle
+from mkpose_ros.datasets.nocs_truth import TruthSources, read_truths
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import CameraIntrinsics, FrameSample, RgbdFrame
 
@@ -23,8 +24,6 @@ __all__ = ["CAMERA25_INTRINSICS", "REAL275_INTRINSICS", "NocsFrame", "find_stems
 
 REAL275_INTRINSICS = CameraIntrinsics(591.0125, 590.16775, 322.525, 244.11084, 640, 480)
 CAMERA25_INTRINSICS = CameraIntrinsics(577.5, 577.5, 319.5, 239.5, 640, 480)
-
-COMPOSED_FOLDERS = ("camera_full_depths", "camera_composed_depth")  # beside camera/, under two names in use
 
 
 def open_nocs(path: Path, split: str | None = None) -> Dataset | None:
@@ -154,16 +153,6 @@ class NocsFrame:
         if nocs is not None:
             nocs[ids == 0] = 0.0
         return ids, nocs
-
-
-def composed_depth_files(stem: Path) -> Iterator[Path]:
-    """Where the composed depth of a CAMERA25 frame may lie."""
-    yield stem.with_name(stem.name + "_composed.png")
-    parts = stem.absolute().parts
-    if "camera" in parts:
-        at = len(parts) - 1 - parts[::-1].index("camera")
-        for folder in COMPOSED_FOLDERS:
-            yield Path(*parts[:at], folder, *parts[at + 1 : -1], parts[-1] + "_composed.png")
 
 
 def _read_intrinsics(path: Path, shape: tuple[int, int]) -> CameraIntrinsics:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,12 @@ import numpy as np
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.alignment import align_nocs_map, handle_visible_in_map
 from mkpose_ros.datasets.base import Faults, checked_truth
+from mkpose_ros.datasets.nocs_files import MetaLine, model_extents_m, read_meta, result_pickle
 from mkpose_ros.datasets.pickles import load_pickle
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import ObjectTruth, RgbdFrame, Symmetry
 
-__all__ = ["MetaLine", "TruthSources", "find_above", "read_meta", "read_truths", "result_pickle"]
-
-
-@dataclass(frozen=True)
-class MetaLine:
-    """One line of `_meta.txt`: instance id, class id (0 is a distractor), then a model, or a synset and a model."""
-
-    instance_id: int
-    class_id: int
-    model: str
-    synset: str = ""
+__all__ = ["TruthSources", "read_truths"]
 
 
 @dataclass(frozen=True)
@@ -56,27 +46,6 @@ def read_truths(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
         yield from _from_result_pickle(sources, gts, faults)
     else:
         yield from _from_nocs_map(sources, faults)
-
-
-def read_meta(path: Path, faults: Faults) -> list[MetaLine]:
-    """The lines of a meta file; malformed ones are noted. Raises InputError when the file can't be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; the frame needs this file") from error
-    lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            synset, model = (words[2], words[3]) if len(words) == 4 else ("", words[2])
-            lines.append(MetaLine(int(words[0]), int(words[1]), model, synset))
-        except (IndexError, ValueError):
-            faults.note(
-                path, f"line {number} is {line!r}; expected `instance class model` or `instance class set model`"
-            )
-    return lines
 
 
 def _seen_meta(sources: TruthSources, faults: Faults) -> list[MetaLine]:
@@ -227,59 +196,6 @@ def _from_nocs_map(sources: TruthSources, faults: Faults) -> Iterator[ObjectTrut
 
 
 _MUG = NOCS_CATEGORIES.index("mug") + 1
-
-
-def model_extents_m(stem: Path, line: MetaLine) -> np.ndarray | None:
-    """The model's extents (3,): metric for scanned objects, NOCS units for ShapeNet's; None where no file has them."""
-    models = find_above(stem, "obj_models")
-    if models is None:
-        return None
-    if line.synset:
-        candidates = [models / split / line.synset / line.model / "bbox.txt" for split in ("train", "val")]
-    else:
-        candidates = [models / f"real_{split}" / f"{line.model}.txt" for split in ("train", "test", "val")]
-    for path in candidates:
-        if path.is_file():
-            return _read_extents(path)
-    return None
-
-
-@lru_cache(maxsize=4096)
-def _read_extents(path: Path) -> np.ndarray:
-    try:
-        values = np.loadtxt(path, dtype=np.float64)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; expected three extents, or two corners of a box") from error
-    extents = np.abs(values[0] - values[1]) if values.shape == (2, 3) else values
-    if extents.shape != (3,) or not np.isfinite(extents).all() or extents.min() <= 0.0:
-        raise InputError(f"{path}: {values.tolist()}; expected three positive extents, or two corners of a box")
-    return extents
-
-
-@lru_cache(maxsize=4096)
-def _find_above(folder: Path, name: str) -> Path | None:
-    for parent in (folder, *folder.parents)[:6]:
-        if (parent / name).is_dir():
-            return parent / name
-    return None
-
-
-def find_above(stem: Path, name: str) -> Path | None:
-    """The nearest folder of that name beside the frame or up to five levels above it."""
-    return _find_above(stem.absolute().parent, name)
-
-
-def result_pickle(stem: Path, kind: str, folders: tuple[str, ...]) -> Path | None:
-    """The benchmark's `results_<split>_<scene>_<frame>.pkl` of a frame below one of the folders, or None."""
-    split, scene, frame = stem.absolute().parts[-3:]
-    subfolders = {"camera": (split, "CAMERA25", "."), "real": (f"real_{split}", "REAL275", ".")}.get(kind, ())
-    names = [f"results_{prefix}{split}_{scene}_{frame}.pkl" for prefix in ("", "real_")]
-    for folder in folders:
-        base = find_above(stem, folder)
-        for path in (base / sub / name for sub in subfolders for name in names) if base else ():
-            if path.is_file():
-                return path
-    return None
 
 
 def _field(content: Any, key: str, path: Path, optional: bool = False) -> Any:
