@@ -51,7 +51,7 @@ def is_publishable(pose: ObjectPose) -> bool:
     numbers = (pose.T_cam_obj, pose.size_m, pose.covariance, pose.keypoints_m)
     if not all(np.isfinite(values).all() for values in numbers) or not 0.0 <= pose.score <= 1.0:
         return False
-    rigid = np.allclose(R @ R.T, np.eye(3), atol=1e-3) and np.linalg.det(R) > 0.0
+    rigid = np.abs(R @ R.T - np.eye(3)).max() < 1e-3 and np.linalg.det(R) > 0.0
     return bool(rigid and t[2] > 0.0 and (pose.size_m > 0.0).all())
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from mkpose_ros.errors import InputError
+from mkpose_ros.inference.engine import ENGINES
+from mkpose_ros.segmentation import BACKENDS as SEGMENTERS
 
 __all__ = [
-    "ENGINE_CHOICES",
-    "SEGMENTER_CHOICES",
     "WHEN",
     "Settings",
     "category_names",
@@ -32,8 +32,6 @@ WHEN = {
     "configure": "at the next `configure` or `~/reload`",
     "start": "read-only: given at the start",
 }
-ENGINE_CHOICES = ("auto", "openvino", "onnxruntime", "onnxruntime-cuda", "tensorrt")
-SEGMENTER_CHOICES = ("auto", "openvino", "onnxruntime", "detectron2", "outside")
 
 
 def _parameter(
@@ -121,10 +119,17 @@ class Settings:
         "auto",
         "Where instance masks come from: the shipped Mask R-CNN by OpenVINO or ONNX Runtime (auto: the faster one at "
         "hand), detectron2, or outside (your own segmenter's label images on the topic masks).",
-        choices=SEGMENTER_CHOICES,
+        choices=SEGMENTERS,
         when="configure",
     )
     segmenter_model: str = _parameter("", "Path of the segmentation model; empty: the shipped one.", when="configure")
+    segmenter_device: str = _parameter("cpu", "Where the segmenter runs.", choices=("cpu", "cuda"), when="configure")
+    segmenter_config: str = _parameter("", "detectron2's configuration file (segmenter: detectron2).", when="configure")
+    segmenter_class_map: str = _parameter(
+        "identity",
+        "Which map of config/class_maps.yaml turns detectron2's classes into categories.",
+        when="configure",
+    )
     mask_classes: str = _parameter(
         "",
         "Categories of the label image on the topic masks, separated by commas: a pixel of value 256 * c + i belongs "
@@ -147,9 +152,16 @@ class Settings:
     backend: str = _parameter(
         "auto",
         "Inference engine; auto takes the fastest one that this machine has.",
-        choices=ENGINE_CHOICES,
+        choices=("auto", *ENGINES),
         when="configure",
     )
+    precision: str = _parameter(
+        "fp32",
+        "Arithmetic of the pose engine: bf16 for OpenVINO, fp16 for TensorRT.",
+        choices=("fp32", "fp16", "bf16"),
+        when="configure",
+    )
+    device_index: int = _parameter(0, "Which GPU the pose engine uses.", limits=(0, 63), when="configure")
     threads: int = _parameter(
         0, "CPU threads of the engines; 0: as many as there are cores.", limits=(0, 256), when="configure"
     )

@@ -33,10 +33,23 @@ _LABELS_PER_CLASS = 256  # a label image's pixel is 256 * class + instance
 
 def build_pipeline(settings: Settings) -> Pipeline:
     """Load the segmenter, the pose model and the tracker, and run each once. Raises MkposeError."""
-    engine = open_engine(_model_path(settings.model), settings.backend, threads=settings.threads)
+    engine = open_engine(
+        _model_path(settings.model),
+        settings.backend,
+        threads=settings.threads,
+        precision=settings.precision,
+        device_index=settings.device_index,
+    )
     features = load_text_features()
     estimator = PoseEstimator(engine, features, unknown_category="skip")
-    segmenter = open_segmenter(settings.segmenter, settings.segmenter_model or None, threads=settings.threads)
+    segmenter = open_segmenter(
+        settings.segmenter,
+        settings.segmenter_model or None,
+        device=settings.segmenter_device,
+        threads=settings.threads,
+        config_path=settings.segmenter_config or None,
+        class_map=settings.segmenter_class_map,
+    )
     engine.warm_up(features.shape)
     segmenter.segment(_grey_frame())
     return Pipeline(segmenter, estimator, Tracker() if settings.tracking else None)

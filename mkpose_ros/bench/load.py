@@ -1,0 +1,106 @@
+"""A node process under load: frames in at a fixed rate, detections out, with what was lost and what it took."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from mkpose_ros.errors import MkposeError
+from mkpose_ros.msg import ObjectPoseArray
+from mkpose_ros.ros import qos
+from mkpose_ros.ros.synchronizer import stamp_ns
+
+__all__ = ["Load", "run_load"]
+
+_START_TIMEOUT_S = 120.0
+_LAST_ANSWERS_S = 2.0
+
+
+@dataclass
+class Load:
+    """What one run gave."""
+
+    sent_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s after its last message
+    received_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s
+    messages: list[ObjectPoseArray] = field(default_factory=list)
+    ready_s: float = 0.0  # start of the process to its subscription to the camera
+    rss_mb: float = 0.0
+    cpu_percent: float = 0.0  # of one core
+
+    @property
+    def trips_ms(self) -> list[float]:
+        """Last message sent to detections received in this process, of each frame answered."""
+        return [1e3 * (at - self.sent_at[stamp]) for stamp, at in self.received_at.items()]
+
+    @property
+    def lost(self) -> int:
+        """Frames sent that gave no detections."""
+        return len(self.sent_at) - len(self.received_at)
+
+
+def run_load(
+    module: str, publisher: Node, publish: Callable[[], int], *, rate_hz: float, frames: int, parameters: Sequence[str]
+) -> Load:
+    """Start `python -m module` as the node, call `publish` (returns the frame's stamp) at rate_hz, and listen.
+
+    `publisher` is the caller's node; it must publish color/image_raw. Raises MkposeError when the node ends early.
+    """
+    load = Load()
+    command = [sys.executable, "-m", module, "--ros-args", "-p", "autostart:=true"]
+    command += [word for parameter in parameters for word in ("-p", parameter)]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=sys.stderr, env=dict(os.environ))
+    executor = SingleThreadedExecutor(context=publisher.context)
+    executor.add_node(publisher)
+
+    def on_detections(message: ObjectPoseArray) -> None:
+        stamp = stamp_ns(message)
+        if stamp in load.sent_at:
+            load.received_at[stamp] = time.monotonic()
+            load.messages.append(message)
+
+    subscription = publisher.create_subscription(ObjectPoseArray, "mkpose/detections", on_detections, qos.OUTPUT)
+    try:
+        while publisher.count_subscribers("color/image_raw") == 0:
+            executor.spin_once(timeout_sec=0.01)
+            if process.poll() is not None or time.monotonic() - started > _START_TIMEOUT_S:
+                raise MkposeError("bench: the node did not start; see its log above")
+        load.ready_s = time.monotonic() - started
+        _spin_until(executor, time.monotonic() + 1.0)
+        watched = psutil.Process(process.pid)
+        watched.cpu_percent()
+        begin = time.monotonic()
+        for index in range(frames):
+            _spin_until(executor, begin + index / rate_hz)
+            load.sent_at[publish()] = time.monotonic()
+        load.cpu_percent = watched.cpu_percent()
+        _spin_until(executor, time.monotonic() + _LAST_ANSWERS_S)
+        load.rss_mb = watched.memory_info().rss / 1e6
+    finally:
+        publisher.destroy_subscription(subscription)
+        executor.remove_node(publisher)
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    return load
+
+
+def _spin_until(executor: SingleThreadedExecutor, deadline: float) -> None:
+    while (left_s := deadline - time.monotonic()) > 0.0:
+        executor.spin_once(timeout_sec=left_s)
+
+
+def own_context() -> rclpy.Context:
+    """An initialised context that does not touch the default one."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    return context

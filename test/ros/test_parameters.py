@@ -1,0 +1,69 @@
+"""One declaration of parameters: its rules, its table, the files that repeat its names."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mkpose_ros.errors import InputError
+from mkpose_ros.resources import share_path
+from mkpose_ros.ros.parameters import Settings, check_change, markdown_table
+
+FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def test_the_documented_table_is_the_declared_one():
+    path = share_path("docs", "parameters.md")
+    assert path.read_text(encoding="utf-8") == markdown_table(), "run: make docs"
+
+
+def test_the_shipped_params_file_holds_every_parameter_with_its_default():
+    values = yaml.safe_load(share_path("config", "mkpose.yaml").read_text())["/**"]["ros__parameters"]
+    defaults = {n: list(f.default) if isinstance(f.default, tuple) else f.default for n, f in FIELDS.items()}
+    assert values == defaults
+    assert {n: type(v) for n, v in values.items()} == {n: type(v) for n, v in defaults.items()}
+
+
+@pytest.mark.parametrize("camera", ["realsense", "orbbec", "zed", "kinect"])
+def test_a_camera_preset_names_known_topics_and_allowed_values(camera):
+    preset = yaml.safe_load(share_path("config", f"camera_{camera}.yaml").read_text())
+    assert set(preset["topics"]) == {
+        f"{stream}/{kind}" for stream in ("color", "depth") for kind in ("image_raw", "camera_info")
+    }
+    assert all(topic.startswith("/") for topic in preset["topics"].values())
+    check_change(Settings(), preset["parameters"])
+
+
+def test_the_defaults_keep_their_own_rules():
+    values = {name: getattr(Settings(), name) for name in FIELDS}
+    assert check_change(Settings(), values) == Settings()
+
+
+def test_every_parameter_is_described_in_a_sentence():
+    for field in FIELDS.values():
+        assert field.metadata["description"].endswith("."), field.name
+        assert len(field.metadata["description"]) > 20, field.name
+
+
+@given(st.sampled_from([n for n, f in FIELDS.items() if f.metadata["limits"]]), st.floats())
+def test_a_number_outside_its_limits_is_refused_naming_them(name, value):
+    low, high = FIELDS[name].metadata["limits"]
+    if low <= value <= high:
+        return
+    with pytest.raises(InputError, match=rf"Parameter {name}: got .* from {low} to {high}.*old value is kept"):
+        check_change(Settings(), {name: value})
+
+
+def test_conflicts_name_both_parameters():
+    with pytest.raises(InputError, match=r"min_depth \(5.0 m\) must be less than max_depth \(2.0 m\)"):
+        check_change(Settings(), {"min_depth": 5.0, "max_depth": 2.0})
+    with pytest.raises(InputError, match=r"max_age.*greater than slop"):
+        check_change(Settings(), {"max_age": 0.01})
+    check_change(Settings(), {"max_age": 0.0})
+    with pytest.raises(InputError, match="mask_classes"):
+        check_change(Settings(), {"segmenter": "outside"})
+    check_change(Settings(), {"segmenter": "outside", "mask_classes": "mug, bottle"})
