@@ -32,6 +32,7 @@ class PoseEngine(ABC):
     name: str
     metadata: ModelMetadata
     max_batch: int = MAX_BATCH
+    slow_first_batches: tuple[int, ...] = (1,)  # sizes whose first run takes much longer than the next
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run B instances, at most ``max_batch`` at a time.
@@ -51,9 +52,12 @@ class PoseEngine(ABC):
             start += len(rows["points"])
         return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
-    def warm_up(self, text_shape: tuple[int, int], batches: tuple[int, ...] = (1, 2, 4, 8, 16)) -> None:
-        """Run each batch size once, with text features of (T, D), so that no frame pays for the first run."""
-        for batch in batches:
+    def warm_up(self, text_shape: tuple[int, int], batches: tuple[int, ...] = ()) -> None:
+        """Run batches of these sizes once, so that no frame pays for it; (): those that the engine is slow to start.
+
+        ``text_shape``: (T, D) of the text features.
+        """
+        for batch in batches or self.slow_first_batches:
             self.infer(blank_inputs(self.metadata, batch, text_shape))
 
     @abstractmethod

@@ -20,6 +20,8 @@ class OpenVinoEngine(PoseEngine):
     ``precision`` "fp32" computes as torch does; "bf16" lets CPUs with AMX or AVX512-BF16 compute in half the width.
     """
 
+    slow_first_batches = tuple(range(1, 9))  # it compiles kernels for each size, 0.1 s a size with the small model
+
     def __init__(self, model_path: Path, *, threads: int, precision: str = "fp32") -> None:
         self.metadata = read_metadata(model_path)
         self.name = "openvino" if precision == "fp32" else f"openvino-{precision}"

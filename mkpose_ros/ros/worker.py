@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mkpose_ros.errors import InputError, MkposeError
 from mkpose_ros.msg import ObjectPoseArray
@@ -85,6 +86,8 @@ class Worker:
             self._failures = 0
         except InputError as error:
             self._monitor.problem("rejected", f"frame rejected: {error}")
+        except DeviceLostError:
+            raise  # no later frame can succeed: only a new process can use the device again
         except Exception as error:
             self._failures += 1
             text = str(error) if isinstance(error, MkposeError) else traceback.format_exc()
@@ -97,6 +100,7 @@ class Worker:
         self._change_pipeline(messages.generation)
         started_ns = time.monotonic_ns()
         frame = build_frame(messages, settings)
+        frame = replace(frame, T_world_cam=self._outputs.transforms.camera_in_world(frame))
         prepare_pipeline(self._pipeline, settings, frame, messages.masks)
         converted_ms = (time.monotonic_ns() - started_ns) / 1e6
         result = self._pipeline.process(frame)

@@ -236,6 +236,17 @@ def test_threads_default_to_the_physical_cores_allowed():
     assert 1 <= physical_cores() <= 1024
 
 
-@pytest.mark.parametrize("backend", CPU_ENGINES)
-def test_warming_up_runs_without_text_features(tiny_model, backend):
-    open_engine(tiny_model, backend).warm_up((4, 6), batches=(1, 2))
+def test_warming_up_runs_the_sizes_that_are_slow_to_start(tiny_model, monkeypatch):
+    engine = open_engine(tiny_model, "openvino")
+    seen, run = [], engine._run
+    monkeypatch.setattr(engine, "_run", lambda inputs: (seen.append(len(inputs["points"])), run(inputs))[1])
+    engine.warm_up((4, 6))
+    assert seen == [1, 2, 3, 4, 5, 6, 7, 8]
+    engine.warm_up((4, 6), batches=(2, 5))
+    assert seen[8:] == [2, 5]
+
+
+def test_warming_up_an_engine_without_slow_starts_is_one_run(tiny_model):
+    engine = _SmallMemory(read_metadata(tiny_model), room=1)
+    engine.warm_up((4, 6))
+    assert engine.batches == [1]
