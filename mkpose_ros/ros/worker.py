@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mkpose_ros.errors import InputError, MkposeError
+from mkpose_ros.errors import DeviceLostError, InputError, MkposeError
 from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.pipeline import Pipeline, PipelineResult
 from mkpose_ros.ros.frames import FrameMessages, build_frame
