@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,15 @@ from mkpose_ros.inference.base import INPUTS, OUTPUTS
 from mkpose_ros.network.config import ModelConfig
 from mkpose_ros.network.model import FORMAT_VERSION, MKPose, load_checkpoint
 
-__all__ = ["PRECISIONS", "compare_outputs", "export_model", "export_onnx", "random_inputs", "run_torch"]
+__all__ = [
+    "PRECISIONS",
+    "compare_outputs",
+    "export_model",
+    "export_onnx",
+    "random_inputs",
+    "run_onnxruntime",
+    "run_torch",
+]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 18
@@ -28,7 +37,11 @@ _FP32_OPS = ("TopK", "Range", "ReduceL2", "Reciprocal", "Sqrt", "Less", "Greater
 
 
 def export_onnx(
-    checkpoint: Path, path: Path, precision: str = "fp32", calibration: Sequence[Mapping[str, np.ndarray]] = ()
+    checkpoint: Path,
+    path: Path,
+    precision: str = "fp32",
+    calibration: Sequence[Mapping[str, np.ndarray]] = (),
+    traced: Path | None = None,
 ) -> dict[str, Any]:
     """Write the ONNX form of a checkpoint and return what `mkpose export` reports.
 
@@ -37,11 +50,12 @@ def export_onnx(
         path: the .onnx file to write.
         precision: one of PRECISIONS. fp16 has half-typed weights and compute with fp32 inputs and outputs.
         calibration: batches of real inputs, for int8 only.
+        traced: the fp32 export of the same checkpoint, where there is one: tracing is the slow part.
 
     Raises ModelError for a bad checkpoint, InputError for an unknown precision or int8 without calibration batches.
     """
     model, extra = load_checkpoint(checkpoint)
-    return export_model(model, path, precision, metadata=extra, calibration=calibration)
+    return export_model(model, path, precision, extra, calibration, traced)
 
 
 def export_model(
@@ -50,6 +64,7 @@ def export_model(
     precision: str = "fp32",
     metadata: Mapping[str, Any] | None = None,
     calibration: Sequence[Mapping[str, np.ndarray]] = (),
+    traced: Path | None = None,
 ) -> dict[str, Any]:
     """As `export_onnx`, of a model in memory."""
     if precision not in PRECISIONS:
@@ -58,7 +73,10 @@ def export_model(
         raise InputError("export: int8 needs calibration inputs; give a data folder with --data")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    _trace(model, temporary)
+    if traced is None:
+        _trace(model, temporary)
+    else:
+        shutil.copyfile(traced, temporary)
     if precision == "fp16":
         _to_half(temporary)
     elif precision == "int8":
@@ -179,7 +197,7 @@ def run_torch(model: MKPose, inputs: Mapping[str, np.ndarray]) -> dict[str, np.n
 def agreement(model: MKPose, path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Largest differences from torch per output, for each engine installed here (ONNX Runtime, OpenVINO)."""
     expected = run_torch(model, inputs)
-    result = {"onnxruntime": compare_outputs(expected, _run_onnxruntime(path, inputs))}
+    result = {"onnxruntime": compare_outputs(expected, run_onnxruntime(path, inputs))}
     with contextlib.suppress(ImportError):  # an engine that is not installed has nothing to agree with
         result["openvino"] = compare_outputs(expected, _run_openvino(path, inputs))
     return result
@@ -190,7 +208,8 @@ def compare_outputs(expected: Mapping[str, np.ndarray], got: Mapping[str, np.nda
     return {name: float(np.abs(expected[name] - got[name]).max()) for name in OUTPUTS}
 
 
-def _run_onnxruntime(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_onnxruntime(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of an exported file under ONNX Runtime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

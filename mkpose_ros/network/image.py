@@ -104,7 +104,7 @@ class EfficientNetLite(nn.Module):
             x = block(x)
             if count in self.taps:
                 # A stage's output is linear and its range differs by stage: normalised per cell.
-                maps.append(F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)))
+                maps.append(F.layer_norm(x.permute(0, 2, 3, 1), (self.channels[len(maps)],)))
         return maps
 
     def load_public_state(self, state: Mapping[str, Tensor]) -> None:
