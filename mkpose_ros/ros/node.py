@@ -111,7 +111,7 @@ class MkposeNode(LifecycleNode):
 
     def fail(self, sentence: str) -> None:
         """Log why the process can't go on and ask for its end. Called from any thread."""
-        self.get_logger().fatal(f"{sentence} The node ends, so that it can be started anew.")
+        self.get_logger().fatal(f"{sentence}. The node ends, so that it can be started anew.")
         self._on_fatal()
 
     def _transition(

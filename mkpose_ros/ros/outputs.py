@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from geometry_msgs.msg import PoseArray, TransformStamped
+from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -22,7 +22,6 @@ from mkpose_ros.ros.conversions import (
     in_object_frame,
     object_pose_array_msg,
     pose_array_msg,
-    pose_msg,
     vision_msgs,
 )
 from mkpose_ros.ros.images import image_to_msg
@@ -30,12 +29,8 @@ from mkpose_ros.ros.markers import markers_msg
 from mkpose_ros.ros.monitor import Monitor
 from mkpose_ros.ros.parameters import Settings
 from mkpose_ros.ros.streams import publisher_events
+from mkpose_ros.ros.transforms import Transforms
 from mkpose_ros.types import ObjectPose, RgbdFrame
-
-try:
-    import tf2_ros
-except ImportError:
-    tf2_ros = None
 
 __all__ = ["Outputs"]
 
@@ -52,14 +47,11 @@ class Outputs:
         self._detections_3d = None
         if vision_msgs is not None:
             self._detections_3d = self._publisher(vision_msgs.Detection3DArray, "~/detections_3d", qos.DETECTIONS)
-        self._broadcaster = None
-        if settings.publish_tf and tf2_ros is None:
-            monitor.once("no_tf2", "publish_tf is set, but tf2_ros is not installed: no transforms are broadcast")
-        elif settings.publish_tf:
-            self._broadcaster = tf2_ros.TransformBroadcaster(node)  # one for the node's life, not one a message
+        self.transforms = Transforms(node, settings.world_frame, settings.publish_tf, monitor)
 
     def close(self) -> None:
         """Destroy the publishers."""
+        self.transforms.close()
         for publisher in (self._detections, self._poses, self._markers, self._overlay, self._detections_3d):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
@@ -94,8 +86,7 @@ class Outputs:
             self._detections_3d.publish(detections_3d_msg(header, objects))
         if _has_reader(self._poses):
             self._poses.publish(pose_array_msg(header, objects))
-        if self._broadcaster is not None:
-            self._broadcaster.sendTransform([_transform(header, i, pose) for i, pose in enumerate(objects)])
+        self.transforms.send(header, objects)
         if _has_reader(self._markers):
             self._markers.publish(markers_msg(header, objects))
         if _has_reader(self._overlay):
@@ -115,12 +106,3 @@ class Outputs:
 
 def _has_reader(publisher: Publisher | None) -> bool:
     return publisher is not None and publisher.get_subscription_count() > 0
-
-
-def _transform(header: Header, index: int, pose: ObjectPose) -> TransformStamped:
-    transform = TransformStamped(header=header, child_frame_id=pose.track_id or f"{pose.category}_{index}")
-    at = pose_msg(pose.T_cam_obj)
-    translation = transform.transform.translation
-    translation.x, translation.y, translation.z = at.position.x, at.position.y, at.position.z
-    transform.transform.rotation = at.orientation
-    return transform

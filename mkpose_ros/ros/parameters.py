@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mkpose_ros.errors import InputError
-from mkpose_ros.inference.engine import ENGINES
+from mkpose_ros.inference.engine import ENGINES, PRECISIONS
 from mkpose_ros.segmentation import BACKENDS as SEGMENTERS
 
 __all__ = [
@@ -157,8 +157,8 @@ class Settings:
     )
     precision: str = _parameter(
         "fp32",
-        "Arithmetic of the pose engine: bf16 for OpenVINO, fp16 for TensorRT.",
-        choices=("fp32", "fp16", "bf16"),
+        "Arithmetic of OpenVINO; the other engines compute as the model file is typed.",
+        choices=PRECISIONS,
         when="configure",
     )
     device_index: int = _parameter(0, "Which GPU the pose engine uses.", limits=(0, 63), when="configure")
@@ -167,6 +167,12 @@ class Settings:
     )
     tracking: bool = _parameter(
         True, "Follow objects from frame to frame: stable ids and orientations.", when="configure"
+    )
+    world_frame: str = _parameter(
+        "",
+        "A frame in which objects rest, such as map or base_link of a fixed arm: with tf2_ros the tracker takes the "
+        "camera's motion out. Empty: not used.",
+        when="configure",
     )
 
     # Output

@@ -75,7 +75,7 @@ def _spin(
         if node.settings.autostart:
             node.trigger_configure()
             if node.state != "inactive":
-                node.fail("autostart: configuring failed.")
+                node.fail("autostart: configuring failed")
                 return
             node.trigger_activate()
         executor.spin()

@@ -77,6 +77,8 @@ class Worker:
                 if self._failures >= MAX_FAILURES:
                     self._on_fatal(f"{MAX_FAILURES} frames in a row failed; the last: {self._monitor.last_problem}")
                     return
+        except DeviceLostError as error:
+            self._on_fatal(str(error))
         except BaseException:
             self._on_fatal(f"the inference thread died: {traceback.format_exc()}")
 

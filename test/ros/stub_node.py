@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from mkpose_ros.categories import load_categories
-from mkpose_ros.errors import EngineError, InputError
+from mkpose_ros.errors import DeviceLostError, EngineError, InputError
 from mkpose_ros.pipeline import Pipeline
 from mkpose_ros.ros.node import MkposeNode
 from mkpose_ros.ros.process import run_process
 from mkpose_ros.types import Instance, ObjectPose
 
-FAULTS = ("none", "engine", "input", "nan", "skewed", "negative_size", "unknown", "tiny", "overlap", "death")
+FAULTS = ("none", "engine", "input", "nan", "skewed", "negative_size", "unknown", "tiny", "overlap", "death", "lost")
 BLOCK = 16
 PITCH = 12  # pixels from one stub object to the next
 KNOWN = ("mug", "bottle", "bowl")
@@ -35,6 +35,8 @@ class StubSegmenter:
         time.sleep(delay / 100)
         if fault == "engine":
             raise EngineError("stub: the device failed")
+        if fault == "lost":
+            raise DeviceLostError("stub: the device is gone")
         if fault == "input":
             raise InputError("stub: bad frame")
         if fault == "death":

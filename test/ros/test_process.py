@@ -64,11 +64,14 @@ def test_a_sticky_device_error_ends_the_process_with_an_error(started):
     assert "started anew" in process.log
 
 
-def test_the_death_of_the_inference_thread_ends_the_process_with_an_error(started):
+@pytest.mark.parametrize(
+    ("fault", "text"), [("death", "the inference thread died"), ("lost", "stub: the device is gone. The node ends")]
+)
+def test_what_no_later_frame_can_mend_ends_the_process_with_an_error(started, fault, text):
     process, rig = started
-    rig.until(lambda: (rig.send(1, "death"), process.process.poll() is not None)[1], 20, "the end of the process")
+    rig.until(lambda: (rig.send(1, fault), process.process.poll() is not None)[1], 20, "the end of the process")
     assert process.process.returncode == 1
-    assert "the inference thread died" in process.log
+    assert text in process.log
 
 
 @pytest.mark.parametrize(
