@@ -112,7 +112,7 @@ def random_scene(
     shapes = [library.sample(rng, c) for c in drawn] + [library.sample(rng, DISTRACTOR) for _ in range(clutter)]
     order = rng.permutation(len(shapes))
     ids = np.where(order < count, order + 1, 0)
-    spread_m = rng.uniform(0.08, 0.14) * np.sqrt(max(len(shapes), 1))
+    spread_m = rng.uniform(0.07, 0.12) * np.sqrt(max(len(shapes), 1))
     things = arrange(rng, [shapes[i] for i in order], ids.tolist(), spread_m)
     camera = random_camera(rng, config, things, spread_m)
     azimuth = float(np.arctan2(camera.T_world_cam[1, 3], camera.T_world_cam[0, 3]))

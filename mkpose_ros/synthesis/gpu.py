@@ -115,11 +115,11 @@ class MeshCache:
 
 
 def _upload(gl: Any, image: np.ndarray) -> Any:
-    """An sRGB image (h, w, 3) uint8, row 0 at the top, as a repeating mipmapped texture that yields linear values."""
-    image = np.ascontiguousarray(image[::-1])  # OpenGL's v = 0 is the first row
-    texture = gl.texture((image.shape[1], image.shape[0]), 3, image.tobytes(), alignment=1, internal_format=0x8C41)
+    """An sRGB image (h, w, 3) uint8, row 0 at the top, as a repeating mipmapped texture."""
+    image = cv2.cvtColor(np.ascontiguousarray(image[::-1]), cv2.COLOR_RGB2RGBA)  # OpenGL's v = 0 is the first row
+    texture = gl.texture((image.shape[1], image.shape[0]), 4, image.tobytes())
     texture.build_mipmaps(0, int(np.log2(max(image.shape[:2]))))
-    texture.filter = (gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR)
+    texture.filter = (gl.LINEAR_MIPMAP_NEAREST, gl.LINEAR)
     return texture
 
 

@@ -72,8 +72,8 @@ _stable: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 def stable_rotations(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (n, 3, 3) to the world that rest the hull on a facet, and weights (n,): shares of directions.
 
-    A facet supports the object if the foot of the perpendicular from the centre of mass (the hull's, evenly filled) lies
-    in it. Weights are the solid angles of the facets seen from there (Van Oosterom and Strackee, 1983).
+    A facet supports the object if the foot of the perpendicular from the centre of mass (of the filled hull) lies in
+    it. Weights are the facets' solid angles seen from there (Van Oosterom and Strackee, 1983).
     """
     if shape.name not in _stable:
         if len(_stable) > 4096:
@@ -120,8 +120,8 @@ def _compute_stable(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def footprint(vertices: np.ndarray) -> shapely.Polygon:
     """The convex outline on the ground of vertices (V, 3)."""
-    points = np.unique(vertices[:, :2].astype(np.float64).round(5), axis=0)
-    return shapely.convex_hull(shapely.multipoints(points))
+    outline = cv2.convexHull(np.ascontiguousarray(vertices[:, :2], dtype=np.float32))[:, 0]
+    return shapely.convex_hull(shapely.multipoints(outline.astype(np.float64)))
 
 
 def _rest(shape: Shape, instance_id: int, R: np.ndarray, upright: bool, xyz: np.ndarray, local: np.ndarray) -> _Rest:
@@ -207,7 +207,7 @@ def _middle_on_top(rng: np.random.Generator, base: _Rest, local: np.ndarray) -> 
 
 
 def _drop_height(lower: Shape, lower_m: np.ndarray, upper: Shape, local: np.ndarray, where: np.ndarray) -> float:
-    """The least z of ``upper`` (vertices ``local``) over ``where`` at which it is nowhere below the top of ``lower``."""
+    """The least z of ``upper`` (vertices ``local``) over ``where`` at which it is nowhere inside ``lower``."""
     moved = local + [*where, 0.0]
     low = np.maximum(lower_m[:, :2].min(axis=0), moved[:, :2].min(axis=0)) - 2 * _CELL_M
     high = np.minimum(lower_m[:, :2].max(axis=0), moved[:, :2].max(axis=0)) + 2 * _CELL_M

@@ -16,12 +16,12 @@ from mkpose_ros.errors import InputError
 from mkpose_ros.synthesis.scene import Lighting
 
 __all__ = [
-    "find_environments", "irradiance_coefficients", "linear_from_srgb", "mip_chain", "random_lighting",
+    "find_environments", "irradiance_coefficients", "linear_from_srgb", "octahedral_levels", "random_lighting",
     "read_environment",
 ]  # fmt: skip
 
 _HEIGHT = 64
-_LEVELS = 6
+_LEVELS = 5
 
 
 def random_lighting(rng: np.random.Generator, environments: Sequence[Path] = ()) -> Lighting:
@@ -102,16 +102,42 @@ def read_environment(path: Path) -> np.ndarray:
     return np.clip(cv2.resize(image, (2 * _HEIGHT, _HEIGHT), interpolation=cv2.INTER_AREA), 0.0, 1e3)
 
 
-def mip_chain(image: np.ndarray) -> list[np.ndarray]:
-    """The environment (h, 2h, 3) and, for rougher reflections, smaller ones: each half the size and blurred."""
-    levels = [image]
-    for _ in range(_LEVELS - 1):
-        last = levels[-1]
-        pad = last.shape[1] // 4
-        wide = np.concatenate([last[:, -pad:], last, last[:, :pad]], axis=1)
-        wide = cv2.GaussianBlur(wide, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)[:, pad : pad + last.shape[1]]
-        levels.append(cv2.resize(wide, (last.shape[1] // 2, last.shape[0] // 2), interpolation=cv2.INTER_AREA))
+def octahedral_levels(image: np.ndarray) -> list[np.ndarray]:
+    """An equirectangular environment (h, 2h, 3) as octahedral maps (s, s, 4) float32: s = 64, 32, .. 4.
+
+    Each level is half as large as the one before and blurred further, for rougher reflections. A direction d lies at
+    (d.x, d.y) / (|d.x| + |d.y| + |d.z|), with the lower half folded outwards.
+    """
+    levels = []
+    for level in range(_LEVELS):
+        side = _HEIGHT >> level
+        x, y = _octahedral_grid(side, image.shape[1], image.shape[0])
+        flat = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        levels.append(cv2.cvtColor(flat, cv2.COLOR_RGB2RGBA))
+        image = _blurred_half(image)
     return levels
+
+
+@lru_cache(maxsize=16)
+def _octahedral_grid(side: int, w: int, h: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where in an equirectangular image (h, w) each texel of an octahedral map lies."""
+    p = (np.arange(side) + 0.5) / side * 2.0 - 1.0
+    x, y = np.meshgrid(p, p)
+    z = 1.0 - np.abs(x) - np.abs(y)
+    fold = np.maximum(-z, 0.0)
+    x, y = x - np.copysign(fold, x), y - np.copysign(fold, y)
+    azimuth, polar = np.arctan2(y, x), np.arccos(z / np.sqrt(x * x + y * y + z * z))
+    u, v = (azimuth / (2.0 * np.pi) + 0.5) * w - 0.5, np.clip(polar / np.pi * h - 0.5, 0.0, h - 1.0)
+    return u.astype(np.float32), v.astype(np.float32)
+
+
+def _blurred_half(image: np.ndarray) -> np.ndarray:
+    """An equirectangular image blurred around the globe, at half its size."""
+    h, w = image.shape[:2]
+    pad = w // 4
+    wide = np.concatenate([image[:, -pad:], image, image[:, :pad]], axis=1)
+    wide = cv2.GaussianBlur(wide, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)[:, pad : pad + w]
+    return cv2.resize(wide, (w // 2, h // 2), interpolation=cv2.INTER_AREA)
 
 
 def irradiance_coefficients(image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from mkpose_ros.geometry.rotations import invert_pose
 from mkpose_ros.synthesis import shaders
 from mkpose_ros.synthesis.gpu import MeshCache, Targets, open_context
-from mkpose_ros.synthesis.lighting import irradiance_coefficients, linear_from_srgb, mip_chain
+from mkpose_ros.synthesis.lighting import irradiance_coefficients, linear_from_srgb, octahedral_levels
 from mkpose_ros.synthesis.scene import Placed, Scene
 from mkpose_ros.types import CameraIntrinsics
 
@@ -136,7 +136,7 @@ class Renderer:
         s["projection"].write(_gl(P))
         s["shadow_from_cam"].write(_gl(shadow_from_cam))
         s["irradiance"].write(harmonics.astype("f4").tobytes())
-        s["environment_levels"].value = 5.0
+        s["environment_levels"].value = 4.0
         s["light_dir"].value = tuple(R_world_cam.T @ light.light_dir_world)
         s["light_radiance"].value = tuple(float(v) for v in light.light_radiance)
         s["shadow_map"].value, s["behind"].value, s["albedo_map"].value = 2, 3, 0
@@ -146,7 +146,6 @@ class Renderer:
         table = np.zeros((shaders.MAX_BLOCKERS, 4), np.float32)
         table[: len(blockers)] = np.reshape(blockers, (-1, 4))
         s["blockers"].write(table.tobytes())
-        s["blocker_count"].value = len(blockers)
 
     def _draw_surfaces(self, drawn: list, T_cam_world: np.ndarray, transmissive: bool) -> None:
         s = self._surface
@@ -204,13 +203,13 @@ class Renderer:
         if self._environment is None or self._environment[0] is not image:
             if self._environment is not None:
                 self._environment[1].release()
-            levels = mip_chain(image)
-            texture = self._gl.texture((image.shape[1], image.shape[0]), 3, dtype="f2")
+            levels = octahedral_levels(image)
+            texture = self._gl.texture(levels[0].shape[:2], 4, dtype="f4")
             texture.build_mipmaps(0, len(levels) - 1)
             for level, blurred in enumerate(levels):
-                texture.write(blurred.astype(np.float16).tobytes(), level=level, alignment=1)
-            texture.filter = (self._gl.LINEAR_MIPMAP_LINEAR, self._gl.LINEAR)
-            texture.repeat_y = False
+                texture.write(blurred.tobytes(), level=level)
+            texture.filter = (self._gl.LINEAR_MIPMAP_NEAREST, self._gl.LINEAR)
+            texture.repeat_x = texture.repeat_y = False
             self._environment = (image, texture, irradiance_coefficients(image))
         return self._environment[1], self._environment[2]
 

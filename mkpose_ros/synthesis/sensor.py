@@ -225,7 +225,7 @@ def _returned_light(rendering: Rendering) -> np.ndarray:
 
 
 def _too_dark(rendering: Rendering, z: np.ndarray, rng: np.random.Generator, sensitivity: float) -> np.ndarray:
-    threshold = sensitivity * rng.uniform(0.0, 0.02) * np.maximum(z, 0.3) ** 2
+    threshold = sensitivity * 0.015 * rng.random() ** 3 * np.maximum(z, 0.3) ** 2
     patchy = threshold * (1.0 + 0.5 * _noise(rng, z.shape, smooth=True))
     grazing = rendering.cosine < 255 * rng.uniform(0.02, 0.12) * (1.0 + 0.3 * _noise(rng, z.shape, smooth=False))
     return (_returned_light(rendering) < patchy) | grazing

@@ -41,10 +41,10 @@ def random_camera(rng: np.random.Generator, config: SceneConfig, things: Sequenc
     """A camera that looks at the middle of the things, roughly."""
     intrinsics = random_intrinsics(rng, config)
     low, high = config.distance_m
-    # So far that the group fills about the image for this lens, twice as near or far at most, within the range.
+    # So far that the group fills about the image for this lens, half as near to half as far again, within the range.
     group_m = 2.2 * spread_m + 0.15
     fitting = group_m * intrinsics.fx / config.width
-    distance = float(np.clip(fitting * np.exp(rng.uniform(np.log(0.6), np.log(2.0))), low, high))
+    distance = float(np.clip(fitting * np.exp(rng.uniform(np.log(0.55), np.log(1.6))), low, high))
     elevation = np.radians(rng.uniform(*config.elevation_deg))
     azimuth = rng.uniform(-np.pi, np.pi)
     middle = np.mean([t.T_world_obj[:3, 3] for t in things], axis=0) if things else np.zeros(3)
