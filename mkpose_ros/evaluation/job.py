@@ -13,6 +13,7 @@ from mkpose_ros.evaluation.evaluator import Report, average_precision_curves, ev
 from mkpose_ros.evaluation.protocol import Mode, protocol_for
 from mkpose_ros.evaluation.report import Source, metrics_json, write_report
 from mkpose_ros.evaluation.runner import EvaluationRun, Masks, run_estimator
+from mkpose_ros.evaluation.synthetic_data import DEFAULT_FRAMES, synthetic_dataset
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
@@ -77,8 +78,7 @@ class Outcome:
 def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: None) -> Outcome:
     """Run a model over a data set and score it. Raises MkposeError for data, models or engines that can't be had."""
     masks, lead = Masks(request.masks), Mode.parse(request.mode)
-    folder = request.data or _synthetic_data(request, progress)
-    dataset = open_dataset(folder, request.split if request.data else None)
+    dataset = _open_data(request)
     estimator = _open_estimator(request)
     segmenter = _segmenter_if_needed(dataset, masks)
     try:
@@ -95,12 +95,12 @@ def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: N
         if segmenter is not None:
             segmenter.close()
     if not run.frames:
-        raise InputError(f"{folder}: not one readable frame; `mkpose data check {folder}` says why")
+        raise InputError(f"{request.data}: not one readable frame; `mkpose data check {request.data}` says why")
     protocol = protocol_for(dataset.categories)
     modes = [lead, *(m for m in Mode if m is not lead)]
     reports = tuple(evaluate(run.predictions, run.truths, mode, protocol=protocol) for mode in modes)
     source = Source(
-        data=f"{dataset.name} ({folder}, split {request.split})",
+        data=f"{dataset.name} ({request.data or f'seed {request.seed}'}, split {request.split})",
         model=f"{request.model}, engine {estimator.engine.name}",
         masks={"gt": "ground truth", "predicted": "predicted"}[masks.value],
         unreadable=run.unreadable,
@@ -122,7 +122,7 @@ def _segmenter_if_needed(dataset: Dataset, masks: Masks):
     return open_segmenter("auto")
 
 
-def _synthetic_data(request: EvaluationRequest, progress: Progress) -> Path:
-    from mkpose_ros.evaluation.synthetic_data import synthetic_data
-
-    return synthetic_data(request.split, request.seed, request.limit, lambda d, t: progress("rendering", d, t))
+def _open_data(request: EvaluationRequest) -> Dataset:
+    if request.data is not None:
+        return open_dataset(request.data, request.split)
+    return synthetic_dataset(request.split, request.seed, request.limit or DEFAULT_FRAMES)

@@ -13,6 +13,17 @@ from mkpose_ros.evaluation.evaluator import Curves, Report
 __all__ = ["plot_categories", "plot_curves"]
 
 
+BAR_COLORS = (
+    "#12355b",
+    "#2a6f97",
+    "#89c2d9",
+    "#7f2704",
+    "#d94801",
+    "#fd8d3c",
+    "#fdbe85",
+)  # overlaps blue, poses orange
+
+
 def plot_curves(curves: Curves, report: Report, path: Path) -> None:
     """AP over 3D IoU, rotation error and translation error, one line per category and a dashed mean."""
     figure = Figure(figsize=(12.0, 4.2), layout="constrained")
@@ -43,8 +54,7 @@ def plot_categories(report: Report, path: Path) -> None:
     axis = figure.subplots()
     width = 0.8 / len(report.ap)
     for offset, (metric, values) in enumerate(report.ap.items()):
-        shade = 0.25 + 0.6 * offset / len(report.ap)
-        color = (0.1, shade, 0.75 * shade + 0.25) if metric.startswith("iou") else (0.9, 0.75 * shade, 0.15)
+        color = BAR_COLORS[offset % len(BAR_COLORS)]
         axis.bar(np.arange(len(shown)) + offset * width, values[shown], width, label=metric, color=color)
     axis.set_xticks(np.arange(len(shown)) + 0.4 - width / 2)
     axis.set_xticklabels([report.protocol.categories[i] for i in shown])

@@ -19,6 +19,7 @@ from mkpose_ros.evaluation.protocol import Mode
 from mkpose_ros.evaluation.published import PUBLISHED, PUBLISHED_NOTE
 from mkpose_ros.evaluation.runner import EvaluationRun
 from mkpose_ros.evaluation.statistics import Pair
+from mkpose_ros.types import CameraIntrinsics, RgbdFrame
 
 __all__ = ["Source", "draw_worst", "markdown", "metrics_json", "write_report"]
 
@@ -170,10 +171,9 @@ def draw_worst(pairs: Sequence[Pair], run: EvaluationRun, dataset: Dataset, coun
     tiles = []
     for pair in ranked[:count]:
         sample = dataset[run.frames[pair.image]]
-        k = sample.frame.intrinsics
-        picture = draw_poses(sample.frame.rgb, [pair.truth], k, labels=False, fill=False, color=(255, 255, 255))
-        picture = draw_poses(picture, [pair.pose], k, labels=False, fill=False)
-        tile = _cut(picture, sample.instance_ids == pair.truth.instance_id)
+        tile, k = _cut(sample.frame, sample.instance_ids == pair.truth.instance_id)
+        tile = draw_poses(tile, [pair.truth], k, axes=False, labels=False, fill=False, color=(255, 255, 255))
+        tile = draw_poses(tile, [pair.pose], k, labels=False, fill=False)
         draw_text(tile, f"{pair.truth.category} {sample.name}", (2, 16), (32, 32, 36), 0.8)
         errors = f"{pair.degrees:.0f} deg {pair.centimetres:.1f} cm IoU {pair.iou:.2f}"
         draw_text(tile, errors, (2, tile.shape[0] - 2), (32, 32, 36), 0.8)
@@ -181,10 +181,15 @@ def draw_worst(pairs: Sequence[Pair], run: EvaluationRun, dataset: Dataset, coun
     return tile_images(tiles, columns=4)
 
 
-def _cut(picture: np.ndarray, mask: np.ndarray, side_px: int = 280) -> np.ndarray:
-    """The square around a mask, with as much again around it, resized."""
+def _cut(frame: RgbdFrame, mask: np.ndarray, side_px: int = 280) -> tuple[np.ndarray, CameraIntrinsics]:
+    """The square around a mask, with as much again around it, resized; and the intrinsics of that picture."""
     rows, columns = np.nonzero(mask)
-    centre = np.array([columns.mean(), rows.mean()])
-    half = max(np.ptp(columns), np.ptp(rows), 24) * 1.1
-    matrix = np.hstack([np.eye(2) * side_px / (2 * half), (side_px / 2 - centre * side_px / (2 * half))[:, None]])
-    return cv2.warpAffine(picture, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderValue=(24, 24, 24))
+    scale = side_px / (2.2 * max(np.ptp(columns), np.ptp(rows), 24))
+    shift = side_px / 2 - scale * np.array([columns.mean(), rows.mean()])
+    matrix = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+    k = frame.intrinsics
+    view = CameraIntrinsics(
+        k.fx * scale, k.fy * scale, k.cx * scale + shift[0], k.cy * scale + shift[1], side_px, side_px
+    )
+    size = (side_px, side_px)
+    return cv2.warpAffine(frame.rgb, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(24, 24, 24)), view
