@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from fake_nvidia import FakeCuda, FakeTensorRt
+from fake_nvidia import FakeContext, FakeCuda, FakeEngineFile, FakeTensorRt
 
 from mkpose_ros.errors import DependencyError, DeviceLostError, DeviceMemoryError, EngineError
 from mkpose_ros.inference.base import OUTPUTS
@@ -193,6 +193,29 @@ def test_the_installed_binding_reports_a_machine_without_a_driver():
         pytest.skip("this machine has a GPU")
     with pytest.raises(EngineError, match="no NVIDIA GPU"):
         Cuda(0)
+
+
+def _public(fake):
+    return [name for name in dir(fake) if not name.startswith("_")]
+
+
+def test_the_fake_runtime_has_no_function_that_the_real_one_lacks():
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    for name in _public(FakeCuda):
+        assert not name.startswith("cuda") or hasattr(runtime, name), name
+    for enum in ("cudaMemcpyKind", "cudaStreamCaptureMode"):
+        for member in vars(getattr(FakeCuda, enum)):
+            assert hasattr(getattr(runtime, enum), member), member
+
+
+def test_the_fake_tensorrt_has_no_method_that_the_real_one_lacks():
+    trt = pytest.importorskip("tensorrt_rtx")
+    own = {"builds", "loads", "refusals", "fails", "on_build"}
+    assert [n for n in _public(FakeTensorRt) if n not in own and not hasattr(trt, n)] == []
+    assert [n for n in _public(FakeEngineFile) if not hasattr(trt.ICudaEngine, n)] == []
+    assert [n for n in _public(FakeContext) if not hasattr(trt.IExecutionContext, n)] == []
+    assert hasattr(trt.ExecutionContextAllocationStrategy, "USER_MANAGED")
+    assert hasattr(trt.TensorIOMode, "INPUT")
 
 
 def test_a_missing_tensorrt_names_the_instructions(monkeypatch):
