@@ -8,14 +8,12 @@ import numpy as np
 
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.base import Faults
-from mkpose_ros.datasets.nocs_files import result_pickle
+from mkpose_ros.datasets.nocs_files import DETECTION_FOLDERS, result_pickle
 from mkpose_ros.datasets.pickles import load_pickle
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import Instance
 
-__all__ = ["DETECTION_FOLDERS", "read_detections"]
-
-DETECTION_FOLDERS = ("segmentation_results", "mrcnn_results", "deformnet_eval/mrcnn_results", "results")
+__all__ = ["read_detections"]
 
 
 def read_detections(stem: Path, kind: str, shape: tuple[int, int], faults: Faults) -> tuple[Instance, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.base import Dataset, Faults
-from mkpose_ros.datasets.detections import DETECTION_FOLDERS, read_detections
+from mkpose_ros.datasets.detections import read_detections
 from mkpose_ros.datasets.images import read_color, read_depth_m, read_mask, read_nocs_map
-from mkpose_ros.datasets.nocs_files import composed_depth_files, find_above, read_meta, result_pickle
+from mkpose_ros.datasets.nocs_files import DETECTION_FOLDERS, composed_depth_files, find_above, read_meta, result_pickle
 from mkpose_ros.datasets.nocs_truth import TruthSources, read_truths
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import CameraIntrinsics, FrameSample, RgbdFrame

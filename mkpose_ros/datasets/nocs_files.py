@@ -12,8 +12,18 @@ import numpy as np
 from mkpose_ros.datasets.base import Faults
 from mkpose_ros.errors import InputError
 
-__all__ = ["MetaLine", "composed_depth_files", "find_above", "model_extents_m", "read_meta", "result_pickle"]
+__all__ = [
+    "DETECTION_FOLDERS",
+    "MetaLine",
+    "composed_depth_files",
+    "find_above",
+    "model_extents_m",
+    "read_meta",
+    "result_pickle",
+]
 
+# Where published Mask R-CNN results lie, in the habits of several repositories.
+DETECTION_FOLDERS = ("segmentation_results", "mrcnn_results", "deformnet_eval/mrcnn_results", "results")
 COMPOSED_FOLDERS = ("camera_full_depths", "camera_composed_depth")  # beside camera/, under two names in use
 
 
@@ -91,7 +101,10 @@ def find_above(stem: Path, name: str) -> Path | None:
 def result_pickle(stem: Path, kind: str, folders: tuple[str, ...]) -> Path | None:
     """The benchmark's `results_<split>_<scene>_<frame>.pkl` of a frame below one of the folders, or None."""
     split, scene, frame = stem.absolute().parts[-3:]
-    subfolders = {"camera": (split, "CAMERA25", "."), "real": (f"real_{split}", "REAL275", ".")}.get(kind, ())
+    subfolders = {
+        "camera": (split, "CAMERA25", "."),
+        "real": (f"real_{split}", "REAL275", "test_trainedwithMask", "."),
+    }.get(kind, ())
     names = [f"results_{prefix}{split}_{scene}_{frame}.pkl" for prefix in ("", "real_")]
     for folder in folders:
         base = find_above(stem, folder)

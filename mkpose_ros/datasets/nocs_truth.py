@@ -13,7 +13,7 @@ import numpy as np
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.datasets.alignment import align_nocs_map, handle_visible_in_map
 from mkpose_ros.datasets.base import Faults, checked_truth
-from mkpose_ros.datasets.nocs_files import MetaLine, model_extents_m, read_meta, result_pickle
+from mkpose_ros.datasets.nocs_files import DETECTION_FOLDERS, MetaLine, model_extents_m, read_meta, result_pickle
 from mkpose_ros.datasets.pickles import load_pickle
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import ObjectTruth, RgbdFrame, Symmetry
@@ -40,12 +40,16 @@ def read_truths(sources: TruthSources, faults: Faults) -> Iterator[ObjectTruth]:
     """The objects of a frame whose pixels are seen, from the best source at hand; others are noted and left out."""
     if sources.file("_truth.json").is_file():
         yield from _from_json(sources, faults)
-    elif sources.file("_label.pkl").is_file():
+        return
+    if sources.file("_label.pkl").is_file():
         yield from _from_label_pickle(sources, faults)
-    elif (gts := result_pickle(sources.stem, sources.kind, ("gts",))) is not None:
-        yield from _from_result_pickle(sources, gts, faults)
-    else:
-        yield from _from_nocs_map(sources, faults)
+        return
+    for folders in (("gts",), DETECTION_FOLDERS):  # published detections repeat the ground truth
+        path = result_pickle(sources.stem, sources.kind, folders)
+        if path is not None and "gt_RTs" in (content := load_pickle(path)):
+            yield from _from_result_pickle(sources, path, content, faults)
+            return
+    yield from _from_nocs_map(sources, faults)
 
 
 def _seen_meta(sources: TruthSources, faults: Faults) -> list[MetaLine]:
@@ -116,12 +120,11 @@ def _from_label_pickle(sources: TruthSources, faults: Faults) -> Iterator[Object
             faults.note(path, str(error))
 
 
-def _from_result_pickle(sources: TruthSources, path: Path, faults: Faults) -> Iterator[ObjectTruth]:
+def _from_result_pickle(sources: TruthSources, path: Path, result: Any, faults: Faults) -> Iterator[ObjectTruth]:
     """The benchmark's ground-truth pickles: gt_RTs carry the scale, gt_scales the extents in its units.
 
     They name no instance ids; objects are matched to meta lines by model and, failing that, by overlap of boxes.
     """
-    result = load_pickle(path)
     RTs = np.asarray(_field(result, "gt_RTs", path), dtype=np.float64).reshape(-1, 4, 4)
     sizes = np.asarray(_field(result, "gt_scales", path), dtype=np.float64).reshape(-1, 3)
     classes = _field(result, "gt_class_ids", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mkpose_ros.datasets import Dataset, open_dataset
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, MkposeError, ModelError
 from mkpose_ros.evaluation.evaluator import Report, average_precision_curves, evaluate
 from mkpose_ros.evaluation.protocol import Mode, protocol_for
 from mkpose_ros.evaluation.report import Source, metrics_json, write_report
@@ -111,7 +111,13 @@ def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: N
 def _open_estimator(request: EvaluationRequest) -> PoseEstimator:
     path = Path(request.model)
     if not path.exists():
-        path = share_path("models", request.model)
+        try:
+            path = share_path("models", request.model)
+        except MkposeError as error:
+            raise ModelError(
+                f"model {request.model!r} is neither a path nor a shipped size; expected small, base, or a folder or "
+                "file that `mkpose export` wrote"
+            ) from error
     return PoseEstimator(open_engine(path, request.engine), load_text_features(), unknown_category="skip")
 
 

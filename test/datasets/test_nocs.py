@@ -121,6 +121,21 @@ def test_published_detections_become_instances(tmp_path):
     assert "detection 2: class 9" in dataset.faults[0].problem
 
 
+def test_the_truth_inside_published_detections_is_used_where_there_is_no_other(tmp_path):
+    drawn.camera_frame(tmp_path, split="val")
+    ids = drawn.draw(drawn.things(), drawn.CAMERA)["ids"]
+    detections = {
+        "pred_masks": np.zeros((*ids.shape, 0), bool),
+        "pred_bboxes": np.zeros((0, 4), int),
+        "pred_class_ids": np.zeros(0, int),
+        "pred_scores": np.zeros(0),
+    }
+    drawn.write_result(tmp_path, "segmentation_results/CAMERA25", drawn.result_content() | detections)
+    _, sample = only_frame(tmp_path)
+    assert sample.detections == ()
+    assert_truths(sample.objects, degrees=1e-5, millimetres=1e-6)
+
+
 def test_splits_are_folders(tmp_path):
     for name in ("train/00000/0000", "train/00000/0001", "test/00000/0000"):
         drawn.own_frame(tmp_path, name)

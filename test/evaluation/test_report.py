@@ -17,7 +17,7 @@ from scenes import random_scene
 
 from mkpose_ros.commands.eval import evaluate as eval_command
 from mkpose_ros.datasets import open_dataset
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.evaluation import NOCS, average_precision_curves, evaluate, job
 from mkpose_ros.evaluation.report import Source, markdown, metrics_json
 from mkpose_ros.evaluation.runner import Masks, run_estimator, true_instances
@@ -125,6 +125,13 @@ def test_the_command_prints_the_promised_json_and_writes_the_report(folder, tmp_
     details = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert details["statistics"]["median_translation_cm"] == pytest.approx(1.0)
     assert set(details["modes"]) == {"nocs", "corners", "exact"}
+
+
+def test_an_unknown_model_and_an_unknown_split_are_said(folder):
+    with pytest.raises(ModelError, match="neither a path nor a shipped size"):
+        job.evaluate_model(job.EvaluationRequest(data=folder, model="huge"))
+    with pytest.raises(InputError, match="train, val, test"):
+        job.evaluate_model(job.EvaluationRequest(split="real/test"))
 
 
 def test_curves_rise_with_open_limits_and_hold_the_table_s_values():
