@@ -20,7 +20,7 @@ __all__ = ["MIN_VALID_PIXELS", "CropBatch", "crop_window", "make_crops"]
 MIN_VALID_PIXELS = 16  # an instance with this many pixels of depth or fewer is dropped, as in AG-Pose
 WINDOW_STEPS = 12  # window sides come in twelfths of the image's short side: 40 px at 480, as in AG-Pose
 GAP_SHARE = 0.5  # of the instance's own width: a wider hole in its depths separates it from the background
-SPARSE_SHARE = 0.01  # of the instance's pixels: fewer than this within one gap is a hole
+SPARSE_SHARE = 0.03  # of the instance's pixels: fewer than this within one gap is a hole, smeared or not
 GATE_SAMPLES = 4096  # depths looked at to find the holes; more change nothing but the time
 
 

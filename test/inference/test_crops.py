@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mkpose_ros.datasets import open_dataset
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.camera import project
 from mkpose_ros.inference.crops import MIN_VALID_PIXELS, crop_window, make_crops
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
 
+SHARED = Path(os.environ.get("MKPOSE_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 HEIGHT, WIDTH = 120, 160
 K = CameraIntrinsics(150.0, 152.0, 79.3, 60.8, WIDTH, HEIGHT)
 
@@ -154,6 +159,21 @@ def test_a_laptop_keeps_its_base_behind_a_screen_that_faces_the_camera():
     batch = _crops(_frame(depth), [_instance(50, 25, 105, 70)], n_points=2475)
     z = (batch.points_m + batch.centroid_m[:, None])[0, :, 2]
     assert z.max() == pytest.approx(1.3, abs=1e-5)
+
+
+@pytest.mark.skipif(not (SHARED / "nocs").is_dir(), reason="the reference frames are not here")
+def test_a_real_frames_loose_masks_lose_their_background_and_nothing_else():
+    sample = open_dataset(SHARED / "nocs", "real/train")[0]
+    for truth in sample.objects:
+        mask = sample.instance_ids == truth.instance_id
+        instance = Instance(mask, np.zeros(4, np.float32), truth.category, 1.0)
+        every = int((mask & (sample.frame.depth_m > 0)).sum())
+        batch = _crops(sample.frame, [instance], n_points=every)  # each of the kept pixels, some of them twice
+        points = batch.points_m[0]
+        in_object = (points + batch.centroid_m[0] - truth.T_cam_obj[:3, 3]) @ truth.T_cam_obj[:3, :3]
+        outside = (np.abs(in_object) > truth.size_m / 2 + 0.02).any(axis=1)
+        assert outside.mean() < 0.006  # of the masks' own pixels it is up to 8 %
+        assert len(np.unique(points, axis=0)) > 0.9 * every
 
 
 def test_the_same_seed_gives_the_same_crops_and_another_seed_others():
