@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def open_nocs(path: Path, split: str | None = None) -> Dataset | None:
         return None
     frames = tuple(NocsFrame(path, stem) for stem in stems)
     own = frames[0].kind == "own"
-    categories = _own_categories(path) if own else NOCS_CATEGORIES
+    categories = _own_categories(stems[0]) if own else NOCS_CATEGORIES
     return Dataset("synthetic" if own else "nocs", categories, frames)
 
 
@@ -166,14 +166,21 @@ def _read_intrinsics(path: Path, shape: tuple[int, int]) -> CameraIntrinsics:
     return k
 
 
-@lru_cache(maxsize=32)
-def _own_categories(path: Path) -> tuple[str, ...]:
-    """The categories that a synthetic set declares in dataset.json, or the benchmark's."""
-    for folder in (path, *path.parents[:3]):
-        card = folder / "dataset.json"
-        if card.is_file():
-            try:
-                return tuple(json.loads(card.read_text(encoding="utf-8"))["categories"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f'{card}: {error!r}; expected a JSON object with "categories"') from error
+def _own_categories(stem: Path) -> tuple[str, ...]:
+    """The categories that a synthetic split was drawn from (settings.json), else those of its set (dataset.json)."""
+    for folder in stem.absolute().parents[:4]:
+        for name, keys in (("settings.json", ("scene", "categories")), ("dataset.json", ("categories",))):
+            path = folder / name
+            if path.is_file() and (found := _json_value(path, keys)):
+                return tuple(found)
     return NOCS_CATEGORIES
+
+
+def _json_value(path: Path, keys: tuple[str, ...]) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        for key in keys:
+            value = value[key]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error!r}; expected a JSON object with {' / '.join(keys)}") from error
+    return value

@@ -78,7 +78,7 @@ class Outcome:
 def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: None) -> Outcome:
     """Run a model over a data set and score it. Raises MkposeError for data, models or engines that can't be had."""
     masks, lead = Masks(request.masks), Mode.parse(request.mode)
-    dataset = _open_data(request)
+    dataset = _open_data(request, progress)
     estimator = _open_estimator(request)
     segmenter = _segmenter_if_needed(dataset, masks)
     try:
@@ -128,7 +128,10 @@ def _segmenter_if_needed(dataset: Dataset, masks: Masks):
     return open_segmenter("auto")
 
 
-def _open_data(request: EvaluationRequest) -> Dataset:
+def _open_data(request: EvaluationRequest, progress: Progress) -> Dataset:
     if request.data is not None:
         return open_dataset(request.data, request.split)
-    return synthetic_dataset(request.split, request.seed, request.limit or DEFAULT_FRAMES)
+    frames = request.limit or DEFAULT_FRAMES
+    return synthetic_dataset(
+        request.split, request.seed, frames, progress=lambda done, total: progress("rendering", done, total)
+    )

@@ -146,6 +146,20 @@ def test_splits_are_folders(tmp_path):
         open_dataset(tmp_path, "val")
 
 
+def test_the_categories_of_a_synthetic_set_are_those_it_was_drawn_from(tmp_path):
+    drawn.own_frame(tmp_path)
+    assert len(open_dataset(tmp_path).categories) == 6
+    (tmp_path / "dataset.json").write_text('{"categories": ["camera", "laptop", "shoe"]}')
+    assert open_dataset(tmp_path).categories == ("camera", "laptop", "shoe")
+    (tmp_path / "train" / "settings.json").write_text('{"scene": {"categories": null}}')
+    assert open_dataset(tmp_path).categories == ("camera", "laptop", "shoe")
+    (tmp_path / "train" / "settings.json").write_text('{"scene": {"categories": ["camera", "laptop"]}}')
+    assert open_dataset(tmp_path / "train").categories == ("camera", "laptop")
+    (tmp_path / "train" / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match=r"settings\.json"):
+        open_dataset(tmp_path)
+
+
 def test_a_list_file_saves_the_search(tmp_path):
     for number in range(3):
         drawn.own_frame(tmp_path, f"train/00000/000{number}")

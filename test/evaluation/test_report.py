@@ -21,6 +21,7 @@ from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.evaluation import NOCS, average_precision_curves, evaluate, job
 from mkpose_ros.evaluation.report import Source, markdown, metrics_json
 from mkpose_ros.evaluation.runner import Masks, run_estimator, true_instances
+from mkpose_ros.evaluation.synthetic_data import synthetic_dataset
 from mkpose_ros.types import ObjectPose
 
 
@@ -132,6 +133,20 @@ def test_an_unknown_model_and_an_unknown_split_are_said(folder):
         job.evaluate_model(job.EvaluationRequest(data=folder, model="huge"))
     with pytest.raises(InputError, match="train, val, test"):
         job.evaluate_model(job.EvaluationRequest(split="real/test"))
+
+
+@pytest.mark.slow
+def test_synthetic_data_is_rendered_once_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    pytest.importorskip("moderngl")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    seen = []
+    first = synthetic_dataset("test", 5, 2, workers=1)
+    second = synthetic_dataset("test", 5, 3, workers=1, progress=lambda done, total: seen.append((done, total)))
+    assert [f.name for f in second.frames] == ["test/00000/0000", "test/00000/0001", "test/00000/0002"]
+    assert seen[0] == (2, 3)
+    assert (first[1].frame.rgb == second[1].frame.rgb).all()
+    assert second.categories == NOCS.categories
+    assert all(t.category in NOCS.categories for s in second for t in s.objects)
 
 
 def test_curves_rise_with_open_limits_and_hold_the_table_s_values():
