@@ -5,7 +5,7 @@ A frame is a function of the library, the config, the seed and its index alone, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from mkpose_ros.synthesis.layout import arrange
 from mkpose_ros.synthesis.library import DISTRACTOR, ShapeLibrary
 from mkpose_ros.synthesis.lighting import find_environments, random_lighting
 from mkpose_ros.synthesis.render import Renderer, Rendering
-from mkpose_ros.synthesis.scene import SENSORS, Camera, Placed, Scene, SceneConfig
-from mkpose_ros.synthesis.sensor import expose, measure_depth
+from mkpose_ros.synthesis.scene import SENSORS, Placed, Scene, SceneConfig
+from mkpose_ros.synthesis.sensor import Dice, expose, measure_depth
 from mkpose_ros.synthesis.surfaces import find_pictures, random_room
 from mkpose_ros.synthesis.viewpoints import random_camera
-from mkpose_ros.types import CameraIntrinsics, FrameSample, ObjectTruth, RgbdFrame, Symmetry
+from mkpose_ros.types import FrameSample, ObjectTruth, RgbdFrame, Symmetry
 
 __all__ = ["GeneratedFrame", "SceneGenerator", "random_scene", "truths"]
 
@@ -59,9 +59,8 @@ class SceneGenerator:
 
     def generate(self, index: int) -> GeneratedFrame:
         """Frame number ``index`` with the sensor's name, visibilities and clean depth."""
-        rng = np.random.default_rng([self.seed, index, 101])
-        scene = self.scene(index)
-        return self.shoot(scene, rng, f"{self.library.split}/{index // 1000:05d}/{index % 1000:04d}")
+        dice = Dice(*(np.random.default_rng([self.seed, index, stream]) for stream in (101, 102)))
+        return self.shoot(self.scene(index), dice, f"{self.library.split}/{index // 1000:05d}/{index % 1000:04d}")
 
     def scene(self, index: int) -> Scene:
         """The scene of frame ``index``."""
@@ -69,15 +68,15 @@ class SceneGenerator:
         name = f"scene_{self.library.split}_{self.seed}_{index}"
         return random_scene(rng, self.library, self.config, name, self._environments, self._pictures)
 
-    def shoot(self, scene: Scene, rng: np.random.Generator, name: str, sensor: str | None = None) -> GeneratedFrame:
+    def shoot(self, scene: Scene, dice: Dice, name: str, sensor: str | None = None) -> GeneratedFrame:
         """Render a scene and measure it with a sensor (default: as the config says)."""
         rendering = self.renderer.render(scene)
         kind = sensor or self.config.sensor
         if kind == "random":
-            kind = str(rng.choice(SENSORS, p=_SENSOR_SHARES))
+            kind = str(dice.look.choice(SENSORS, p=_SENSOR_SHARES))
         frame = RgbdFrame(
-            rgb=expose(rendering, rng, perfect=kind == "perfect"),
-            depth_m=measure_depth(rendering, kind, rng),
+            rgb=expose(rendering, dice, perfect=kind == "perfect"),
+            depth_m=measure_depth(rendering, kind, dice),
             intrinsics=scene.camera.intrinsics,
             frame_id="camera_color_optical_frame",
         )
@@ -158,17 +157,3 @@ def _truth(thing: Placed, T_cam_world: np.ndarray, handle_seen: bool) -> ObjectT
         symmetry=symmetry,
         handle_visible=handle_visible,
     )
-
-
-def stamped(sample: FrameSample, stamp_ns: int) -> FrameSample:
-    """The sample with another stamp."""
-    return replace(sample, frame=replace(sample.frame, stamp_ns=stamp_ns))
-
-
-def default_intrinsics(config: SceneConfig) -> CameraIntrinsics:
-    """A plain pinhole for a config's image size: 58 degrees wide, the principal point in the middle."""
-    f = 0.9 * config.width
-    return CameraIntrinsics(f, f, 0.5 * (config.width - 1), 0.5 * (config.height - 1), config.width, config.height)
-
-
-__all__ += ["Camera", "default_intrinsics", "stamped"]

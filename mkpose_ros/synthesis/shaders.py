@@ -134,7 +134,7 @@ void main() {
         vec2 bend = -n.xy * 0.06 * (1.0 - nv) ;
         vec3 through = texture(behind, clamp(gl_FragCoord.xy / size + bend, 0.001, 0.999)).rgb;
         float edge = pow(1.0 - nv, 3.0);
-        radiance = through * mix(vec3(1.0), base, 0.35 + 0.5 * edge) * (1.0 - 0.5 * edge) + mirror + 0.12 * radiance;
+        radiance = through * mix(vec3(1.0), base, 0.35 + 0.5 * edge) * (1.0 - 0.5 * edge) + mirror + 0.06 * radiance;
     }
     out_color = vec4(min(radiance, vec3(6e4)), 1.0);
     out_geometry = vec4(nocs, position.z);
