@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ __all__ = ["UNKNOWN_CATEGORY", "PoseEstimator", "PreparedBatch"]
 UNKNOWN_CATEGORY = ("error", "skip")  # what may happen to an instance whose category has no text features
 ORTHONORMAL_TOLERANCE = 0.02  # on R^T R; half-precision engines stay ten times below
 MOST_SIZE_M = 10.0  # an object larger than this is no object
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class PoseEstimator:
         self._unknown_category = unknown_category
         self._seed = seed
         self._scale = variance_scale(engine.metadata.calibration)
+        self._compare_text_with_training()
 
     def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:
         """The poses of the instances that have one, in their order; the same arguments give the same result.
@@ -106,6 +110,19 @@ class PoseEstimator:
             else:
                 poses.append(self._pose(instance, values, centroid_m))
         return poses
+
+    def _compare_text_with_training(self) -> None:
+        metadata = self.engine.metadata
+        known = [name for name in metadata.categories if name in self.text_features]
+        if len(known) < len(metadata.categories) or not metadata.text_hash:
+            return  # nothing to compare
+        if self.text_features.fingerprint(known) != metadata.text_hash:
+            logger.warning(
+                "the text features of %s are not those that model %s was trained with: expect worse poses, or take the "
+                "text_features.safetensors that came with it",
+                ", ".join(known),
+                metadata.size,
+            )
 
     def _pose(self, instance: Instance, values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> ObjectPose:
         rotation = project_to_rotation(values["rotation"])

@@ -242,6 +242,16 @@ def test_the_covariance_is_finite_and_positive_whatever_the_network_says(log_var
     assert np.linalg.eigvalsh(covariance).min() > 0.0
 
 
+def test_text_features_of_another_training_are_told(make_engine, text_features, caplog):
+    own = text_features.fingerprint(["mug", "bottle"])
+    PoseEstimator(make_engine(text_hash=own), text_features)
+    PoseEstimator(make_engine(text_hash=""), text_features)
+    PoseEstimator(make_engine(text_hash="other", categories=["mug", "unknown"]), text_features)
+    assert not caplog.records
+    PoseEstimator(make_engine(text_hash="other"), text_features)
+    assert "text features of mug, bottle are not those that model tiny was trained with" in caplog.text
+
+
 def test_an_instance_may_not_change(make_engine, text_features):
     instance = _instance()
     before = replace(instance, mask=instance.mask.copy())
