@@ -123,7 +123,7 @@ def _paste(
     """Paste some of the other picture's objects over this one, in place; returns the labels of all ids."""
     other_image, other_ids, other_labels = other
     present = [value for value in np.unique(other_ids).tolist() if value > 0]
-    count = min(len(present), int(rng.integers(1, 5)), 255 - len(labels))
+    count = min(len(present), int(rng.integers(1, 7)), 255 - len(labels))
     for value in rng.permutation(present)[:count]:
         seen = other_ids == value
         image[seen] = other_image[seen]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 __all__ = ["pyramid_level", "roi_align", "roi_align_pyramid"]
 
@@ -17,20 +16,23 @@ def roi_align(features: Tensor, boxes: Tensor, size: int, scale: float) -> Tenso
     """Pool boxes (N, 4), in pixels of the image, from one (C, H, W) map of `scale` cells a pixel: (N, C, size, size).
 
     A pixel's centre lies half a pixel from its corner (ONNX: half_pixel). Boxes lie inside the image, so samples
-    beyond the outermost centres take the border's value.
+    beyond the outermost centres take the border's value. Bilinear sampling at a grid is separable: two matrix
+    products, whose backward pass is twice as fast as that of scattered samples.
     """
-    channels, height, width = features.shape
-    if len(boxes) == 0:
-        return features.new_zeros((0, channels, size, size))
-    points = (torch.arange(size * SAMPLES, device=boxes.device, dtype=boxes.dtype) + 0.5) / (size * SAMPLES)
-    x = (boxes[:, 0:1] + points * (boxes[:, 2:3] - boxes[:, 0:1])) * (scale * 2 / width) - 1  # (N, size * 2)
-    y = (boxes[:, 1:2] + points * (boxes[:, 3:4] - boxes[:, 1:2])) * (scale * 2 / height) - 1
+    along_x = _weights(boxes[:, 0], boxes[:, 2], size, scale, features.shape[2])  # (N, size, W)
+    along_y = _weights(boxes[:, 1], boxes[:, 3], size, scale, features.shape[1])  # (N, size, H)
+    rows = torch.einsum("nyh,chw->nycw", along_y, features.to(along_y.dtype))
+    return torch.einsum("nxw,nycw->ncyx", along_x, rows)
+
+
+def _weights(low: Tensor, high: Tensor, size: int, scale: float, length: int) -> Tensor:
+    """How much each of `length` cells counts for each of `size` output cells between low and high (N,)."""
     steps = size * SAMPLES
-    grid = torch.stack([x[:, None, :].expand(-1, steps, -1), y[:, :, None].expand(-1, -1, steps)], dim=-1)
-    sampled = F.grid_sample(
-        features[None], grid.reshape(1, -1, steps, 2), "bilinear", padding_mode="border", align_corners=False
-    )
-    return F.avg_pool2d(sampled, SAMPLES).reshape(channels, len(boxes), size, size).transpose(0, 1)
+    fractions = (torch.arange(steps, device=low.device, dtype=low.dtype) + 0.5) / steps
+    positions = (low[:, None] + fractions * (high - low)[:, None]) * scale - 0.5
+    cells = torch.arange(length, device=low.device, dtype=low.dtype)
+    weights = (1.0 - (positions.clamp(0, length - 1)[..., None] - cells).abs()).clamp(min=0.0)
+    return weights.reshape(len(low), size, SAMPLES, length).mean(dim=2)
 
 
 def pyramid_level(boxes: Tensor) -> Tensor:
