@@ -14,9 +14,12 @@ __all__ = ["diagnostics_msg"]
 
 
 def diagnostics_msg(
-    stamp: Time, node_name: str, state: str, problems: Sequence[str], monitor: Monitor
+    stamp: Time, node_name: str, state: str, problems: Sequence[str], monitor: Monitor, *, failing: bool
 ) -> DiagnosticArray:
-    """Two statuses: `<node>: input` (WARN with the first problem, STALE while not active) and `<node>: detection`."""
+    """Two statuses: `<node>: input` (WARN with the first problem, STALE while not active) and `<node>: detection`.
+
+    `failing`: inference failed since the last report.
+    """
     if state != "active":
         level, message = DiagnosticStatus.STALE, f"the node is {state}"
     elif problems:
@@ -26,12 +29,11 @@ def diagnostics_msg(
     input_status = DiagnosticStatus(level=level, name=f"{node_name}: input", message=message, hardware_id=node_name)
     input_status.values = [KeyValue(key=f"problem {i + 1}", value=text) for i, text in enumerate(problems)]
     counts = monitor.counts()
-    failures = counts.get("pipeline_errors", 0)
     detection = DiagnosticStatus(
-        level=DiagnosticStatus.WARN if failures else DiagnosticStatus.OK,
+        level=DiagnosticStatus.WARN if failing else DiagnosticStatus.OK,
         name=f"{node_name}: detection",
-        message=f"{counts.get('published', 0)} frames published, {failures} failed; last problem: "
-        f"{monitor.last_problem or 'none'}",
+        message=f"{counts.get('published', 0)} frames published, {counts.get('pipeline_errors', 0)} failed; "
+        f"last problem: {monitor.last_problem or 'none'}",
         hardware_id=node_name,
     )
     detection.values = [KeyValue(key=name, value=str(n)) for name, n in sorted(counts.items())]

@@ -60,6 +60,7 @@ class MkposeNode(LifecycleNode):
         self._camera: CameraInput | None = None  # while active
         self._worker: Worker | None = None
         self._once = OnceRequests(self)
+        self._reported_failures = 0
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "diagnostics", qos.OUTPUT, qos_overriding_options=qos.overridable()
         )
@@ -199,7 +200,9 @@ class MkposeNode(LifecycleNode):
         problems: Sequence[str] = self._camera.problems() if self._camera is not None else ()
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(diagnostics_msg(stamp, name, self.state, problems, self._monitor))
+        failures = self._monitor.counts().get("pipeline_errors", 0)
+        failing, self._reported_failures = failures > self._reported_failures, failures
+        self._diagnostics.publish(diagnostics_msg(stamp, name, self.state, problems, self._monitor, failing=failing))
 
     async def _detect_once(self, request: DetectOnce.Request, response: DetectOnce.Response) -> DetectOnce.Response:
         if self.state != "active":

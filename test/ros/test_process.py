@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from click.testing import CliRunner
+from rcl_interfaces.srv import GetParameters
 from rig import NodeProcess, Rig
+
+from mkpose_ros.commands.run import run
+from mkpose_ros.errors import InputError
 
 
 @pytest.fixture
@@ -54,6 +62,28 @@ def test_an_interrupt_while_models_load_ends_the_process_cleanly():
         time.sleep(0.05)
     process.interrupt()
     assert_clean_end(process)
+
+
+def test_mkpose_run_starts_the_node_with_a_cameras_topics_and_ends_cleanly():
+    command = [sys.executable, "-m", "mkpose_ros.cli", "run", "--camera", "realsense", "--no-autostart"]
+    process = subprocess.Popen([*command, "--namespace", "arm", "-p", "slop:=0.02"])
+    rig = Rig("/arm/mkpose")
+    try:
+        assert rig.state() == "unconfigured"
+        request = GetParameters.Request(names=["slop", "max_depth"])
+        values = rig.call(GetParameters, "get_parameters", request).values
+        assert [v.double_value for v in values] == [0.02, 4.0]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        rig.close()
+        process.kill()
+
+
+def test_mkpose_run_explains_a_wrong_option():
+    result = CliRunner().invoke(run, ["-p", "slop"])
+    assert isinstance(result.exception, InputError)
+    assert "-p slop: expected two names with := between them" in str(result.exception)
 
 
 def test_a_sticky_device_error_ends_the_process_with_an_error(started):
