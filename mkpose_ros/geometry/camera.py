@@ -18,7 +18,8 @@ def camera_matrix(intrinsics: CameraIntrinsics) -> np.ndarray:
 def intrinsics_from_matrix(K: np.ndarray, width: int, height: int) -> CameraIntrinsics:
     """The intrinsics of a (3, 3) matrix K for an image of width x height pixels."""
     K = np.asarray(K, dtype=np.float64)
-    return CameraIntrinsics(K[0, 0], K[1, 1], K[0, 2], K[1, 2], int(width), int(height))
+    fx, fy, cx, cy = (float(K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    return CameraIntrinsics(fx, fy, cx, cy, int(width), int(height))
 
 
 def deproject(u_px: np.ndarray, v_px: np.ndarray, depth_m: np.ndarray, intrinsics: CameraIntrinsics) -> np.ndarray:
