@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mkpose_ros.bench.cost import ModelCost, matrix_peak_gflops, model_cost
 from mkpose_ros.bench.timing import interleave, rss_mb, timing_row
 from mkpose_ros.errors import EngineError, InputError, MkposeError
@@ -28,10 +30,11 @@ def bench_engines(
     text_shape: tuple[int, int] = (48, 384),
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows as `timing_row` makes them, with mparameters, gflop (of one instance), peak_gflops and peak_share.
+    """Rows as `timing_row` makes them, with cpu_ms, mparameters, gflop (of one instance), peak_gflops and peak_share.
 
     ``models``: files or folders as `open_engine` takes them. Engines that can't be had here are left out, with the
-    reason logged. rss_mb is what opening and warming up that engine added to this process. peak_share is the model's
+    reason logged. cpu_ms is the median processor time of all threads: unlike wall time it hardly depends on what else
+    runs here. rss_mb is what opening and warming up that engine added to this process. peak_share is the model's
     operations per second over those of a large float32 matrix product on as many threads, measured in the same run.
     """
     threads = threads or physical_cores()
@@ -48,10 +51,11 @@ def bench_engines(
     for (model, name), (engine, memory_mb) in opened.items():
         for batch in batches:
             label = engine.metadata.size + ("-int8" if "int8" in model.stem else "")
+            measured = times[f"{model}\t{name}\t{batch}"]
             row = timing_row(
-                "engine", times[f"{model}\t{name}\t{batch}"], backend=name, model=label, batch=batch,
-                threads=threads, memory_mb=memory_mb,
-            )  # fmt: skip
+                "engine", measured.wall_ms, backend=name, model=label, batch=batch, threads=threads, memory_mb=memory_mb
+            )
+            row["cpu_ms"] = float(np.median(measured.cpu_ms))
             rows.append(row | _cost_columns(costs[model], row["per_s"], peak))
         engine.close()
     return rows

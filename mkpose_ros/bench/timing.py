@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import psutil
 from rich.table import Table
 
-__all__ = ["interleave", "rows_table", "rss_mb", "timing_row"]
+__all__ = ["Times", "interleave", "rows_table", "rss_mb", "timing_row"]
 
 COLUMNS = {  # key of a row: heading, format
     "name": ("what", "{}"),
@@ -21,6 +22,7 @@ COLUMNS = {  # key of a row: heading, format
     "median_ms": ("median ms", "{:.1f}"),
     "p95_ms": ("p95 ms", "{:.1f}"),
     "p99_ms": ("p99 ms", "{:.1f}"),
+    "cpu_ms": ("CPU ms", "{:.1f}"),
     "per_s": ("per s", "{:.1f}"),
     "rss_mb": ("MB", "{:.0f}"),
     "mparameters": ("M param.", "{:.2f}"),
@@ -29,23 +31,32 @@ COLUMNS = {  # key of a row: heading, format
 }
 
 
+@dataclass(frozen=True)
+class Times:
+    """Of one task, in the order of its runs."""
+
+    wall_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)  # processor time of all threads of this process
+
+
 def interleave(
     tasks: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: int = 2, seed: int = 0
-) -> dict[str, list[float]]:
-    """The wall times in ms of each task, `repeats` of them.
+) -> dict[str, Times]:
+    """The times of each task, `repeats` of them.
 
     Each round runs every task once, in a new random order: what else the machine does meets all tasks alike, which is
     the only fair comparison on a machine that is not idle.
     """
     rng = np.random.default_rng(seed)
-    times: dict[str, list[float]] = {name: [] for name in tasks}
+    times = {name: Times() for name in tasks}
     for round_index in range(warm_up + repeats):
         for name in rng.permutation(list(tasks)).tolist():
-            start = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             tasks[name]()
-            elapsed_ms = 1e3 * (time.perf_counter() - start)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             if round_index >= warm_up:
-                times[name].append(elapsed_ms)
+                times[name].wall_ms.append(1e3 * wall)
+                times[name].cpu_ms.append(1e3 * cpu)
     return times
 
 

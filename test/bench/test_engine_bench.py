@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import onnx
@@ -76,11 +77,17 @@ def test_operations_and_parameters_are_those_counted_by_hand(model):
 def test_each_task_gets_its_turns_and_warm_up_is_not_counted():
     calls = []
     times = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=50, warm_up=3)
-    assert len(times["a"]) == len(times["b"]) == 50
+    assert {len(t.wall_ms) for t in times.values()} == {len(t.cpu_ms) for t in times.values()} == {50}
     assert calls.count("a") == calls.count("b") == 53
     assert all(set(calls[i : i + 2]) == {"a", "b"} for i in range(0, len(calls), 2))  # turn by turn
     firsts = calls[::2]
     assert 10 < firsts.count("a") < 43  # in random order
+
+
+def test_waiting_costs_wall_time_and_no_processor_time():
+    times = interleave({"wait": lambda: time.sleep(0.02)}, repeats=3, warm_up=0)["wait"]
+    assert min(times.wall_ms) >= 20.0
+    assert min(times.cpu_ms) < min(times.wall_ms) / 2
 
 
 def test_a_row_holds_the_contracts_keys_and_numpys_percentiles():
