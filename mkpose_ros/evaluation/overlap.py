@@ -73,15 +73,19 @@ def exact_iou(
     About a continuous axis the prediction is first turned as near to the truth as it gets, then by steps of 18 degrees.
     """
     overlaps = oriented_iou(T_pred, size_pred_m, T_true, size_true_m)
-    for symmetry in {s for s in symmetries if s.infinite_axes or max(s.orders) > 2}:
-        free = np.array([s == symmetry for s in symmetries]) & np.isfinite(overlaps)
-        for index in np.flatnonzero(free):
-            rotation, reference = T_pred[index, :3, :3], T_true[index, :3, :3]
-            rotations = _equal_rotations(align_to_reference(rotation, reference, symmetry), symmetry)
-            T_turned = np.tile(T_pred[index], (len(rotations), 1, 1))
-            T_turned[:, :3, :3] = rotations
-            iou = oriented_iou(T_turned, size_pred_m[index], T_true[index], size_true_m[index])
-            overlaps[index] = max(overlaps[index], iou.max())
+    owners, turned = [], []
+    for index, symmetry in enumerate(symmetries):
+        if (symmetry.infinite_axes or max(symmetry.orders) > 2) and np.isfinite(overlaps[index]):
+            aligned = align_to_reference(T_pred[index, :3, :3], T_true[index, :3, :3], symmetry)
+            rotations = _equal_rotations(aligned, symmetry)
+            T = np.tile(T_pred[index], (len(rotations), 1, 1))
+            T[:, :3, :3] = rotations
+            owners.append(np.full(len(T), index))
+            turned.append(T)
+    if owners:
+        i = np.concatenate(owners)
+        iou = oriented_iou(np.concatenate(turned), size_pred_m[i], T_true[i], size_true_m[i])
+        np.maximum.at(overlaps, i, iou)
     return overlaps
 
 
