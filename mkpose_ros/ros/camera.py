@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -48,30 +49,24 @@ class CameraInput:
         self._info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
         self._started = time.monotonic()
-        # Before the images: a camera_info that came together with its image is served first.
-        self._info_stream = Stream(
-            node, CameraInfo, "color/camera_info", qos.CAMERA_INFO, self._guarded(self._on_info), monitor
-        )
-        self._depth_info_stream = Stream(
-            node, CameraInfo, "depth/camera_info", qos.CAMERA_INFO, self._guarded(self._on_depth_info), monitor
-        )
-        images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
-        self._images = [
-            Stream(node, Image, topic, qos.IMAGE, self._guarded(self._on_image, index), monitor)
-            for index, topic in enumerate(images)
-        ]
-        self._synchronizer = self._new_synchronizer()
-        self._forget()
-        self._jumps = node.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=_CLOCK_LEAP, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=self._on_clock_jump,
-        )
+        with ExitStack() as undo:  # of what was opened, when the rest fails
+            # Before the images: a camera_info that came together with its image is served first.
+            self._info_stream = self._stream(undo, CameraInfo, "color/camera_info", self._on_info)
+            self._depth_info_stream = self._stream(undo, CameraInfo, "depth/camera_info", self._on_depth_info)
+            images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
+            self._images = [self._stream(undo, Image, topic, self._on_image, i) for i, topic in enumerate(images)]
+            self._synchronizer = self._new_synchronizer()
+            self._forget()
+            jumps = node.get_clock().create_jump_callback(
+                JumpThreshold(min_forward=_CLOCK_LEAP, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
+                post_callback=self._on_clock_jump,
+            )
+            undo.callback(jumps.unregister)
+            self._opened = undo.pop_all()
 
     def close(self) -> None:
         """Unsubscribe; nothing reaches the mailbox any more."""
-        self._jumps.unregister()
-        for stream in (*self._images, self._info_stream, self._depth_info_stream):
-            stream.close()
+        self._opened.close()
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
@@ -109,6 +104,12 @@ class CameraInput:
         self._last_submitted_ns = 0
         self._last_match = time.monotonic()
         self._without_info: tuple[Image, ...] | None = None
+
+    def _stream(self, undo: ExitStack, kind: type, topic: str, callback: Callable[..., None], *first: Any) -> Stream:
+        profile = qos.IMAGE if kind is Image else qos.CAMERA_INFO
+        stream = Stream(self._node, kind, topic, profile, self._guarded(callback, *first), self._monitor)
+        undo.callback(stream.close)
+        return stream
 
     def _new_synchronizer(self) -> Any:
         return open_synchronizer(len(self._images), self._settings.queue_size, self._settings.slop, self._on_match)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
@@ -40,21 +41,22 @@ class Outputs:
 
     def __init__(self, node: Node, settings: Settings, monitor: Monitor) -> None:
         self._node, self._monitor = node, monitor
-        self._detections = self._publisher(ObjectPoseArray, "~/detections", qos.DETECTIONS)
-        self._poses = self._publisher(PoseArray, "~/poses", qos.OUTPUT)
-        self._markers = self._publisher(MarkerArray, "~/markers", qos.OUTPUT)
-        self._overlay = self._publisher(Image, "~/overlay", qos.OUTPUT)
-        self._detections_3d = None
-        if vision_msgs is not None:
-            self._detections_3d = self._publisher(vision_msgs.Detection3DArray, "~/detections_3d", qos.DETECTIONS)
-        self.transforms = Transforms(node, settings.world_frame, settings.publish_tf, monitor)
+        with ExitStack() as undo:  # of what was created, when the rest fails
+            self._detections = self._publisher(undo, ObjectPoseArray, "~/detections", qos.DETECTIONS)
+            self._poses = self._publisher(undo, PoseArray, "~/poses", qos.OUTPUT)
+            self._markers = self._publisher(undo, MarkerArray, "~/markers", qos.OUTPUT)
+            self._overlay = self._publisher(undo, Image, "~/overlay", qos.OUTPUT)
+            self._detections_3d = None
+            if vision_msgs is not None:
+                kind = vision_msgs.Detection3DArray
+                self._detections_3d = self._publisher(undo, kind, "~/detections_3d", qos.DETECTIONS)
+            self.transforms = Transforms(node, settings.world_frame, settings.publish_tf, monitor)
+            undo.callback(self.transforms.close)
+            self._opened = undo.pop_all()
 
     def close(self) -> None:
         """Destroy the publishers."""
-        self.transforms.close()
-        for publisher in (self._detections, self._poses, self._markers, self._overlay, self._detections_3d):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
+        self._opened.close()
 
     def clear_markers(self, header: Header) -> None:
         """Take the last boxes out of RViz."""
@@ -93,15 +95,17 @@ class Outputs:
             image = draw_poses(frame.rgb, objects, frame.intrinsics)
             self._overlay.publish(image_to_msg(image, "rgb8", header))
 
-    def _publisher(self, message_type: type, name: str, profile: QoSProfile) -> Publisher:
+    def _publisher(self, undo: ExitStack, message_type: type, name: str, profile: QoSProfile) -> Publisher:
         topic = self._node.resolve_topic_name(name)
-        return self._node.create_publisher(
+        publisher = self._node.create_publisher(
             message_type,
             name,
             profile,
             event_callbacks=publisher_events(topic, self._monitor),
             qos_overriding_options=qos.overridable(),
         )
+        undo.callback(self._node.destroy_publisher, publisher)
+        return publisher
 
 
 def _has_reader(publisher: Publisher | None) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import rclpy
-from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.signals import SignalHandlerOptions
@@ -79,7 +78,7 @@ def _spin(
                 return
             node.trigger_activate()
         executor.spin()
-    except (ExternalShutdownException, ShutdownException, InvalidHandle):
+    except (ExternalShutdownException, ShutdownException):
         ending.set()
     except BaseException:
         if not ending.is_set():

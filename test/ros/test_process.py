@@ -64,6 +64,35 @@ def test_an_interrupt_while_models_load_ends_the_process_cleanly():
     assert_clean_end(process)
 
 
+def test_a_failed_activation_says_why_leaves_nothing_and_can_be_tried_again():
+    process = NodeProcess("-p", "qos_overrides./color/image_raw.subscription.reliability:=nonsense")
+    rig = Rig()
+    try:
+        assert rig.change_state("configure")
+        for _ in range(2):
+            assert not rig.change_state("activate")
+            assert rig.state() == "inactive"
+        assert "activate failed" in process.log
+        assert rig.node.count_subscribers("/color/camera_info") == 0
+        assert rig.change_state("cleanup")
+    finally:
+        rig.close()
+        assert process.stop() == 0
+
+
+def test_a_camera_whose_qos_does_not_fit_is_reported_with_topic_and_policy():
+    process = NodeProcess(
+        "-p", "autostart:=true", "-p", "qos_overrides./depth/image_raw.subscription.reliability:=reliable"
+    )
+    rig = Rig()  # its camera publishes best effort
+    try:
+        text = "/depth/image_raw: a publisher's QoS is incompatible with this subscription (RELIABILITY)"
+        rig.until(lambda: text in process.log, 15, "the incompatible QoS")
+    finally:
+        rig.close()
+        assert process.stop() == 0
+
+
 def test_mkpose_run_starts_the_node_with_a_cameras_topics_and_ends_cleanly():
     command = [sys.executable, "-m", "mkpose_ros.cli", "run", "--camera", "realsense", "--no-autostart"]
     process = subprocess.Popen([*command, "--namespace", "arm", "-p", "slop:=0.02"])
