@@ -46,8 +46,9 @@ def arrange(rng: np.random.Generator, shapes: Sequence[Shape], ids: Sequence[int
     for shape, instance_id in zip(shapes, ids, strict=True):
         R, upright = resting_rotation(rng, shape)
         rest = None
-        if rests and rng.random() < 0.3:
-            rest = _put_on(rng, shape, instance_id, R, upright, rests)
+        if rng.random() < 0.4:
+            for base in rng.permutation(len(rests))[:3]:
+                rest = rest or _put_on(rng, shape, instance_id, R, upright, rests, rests[int(base)])
         rest = rest or _put_beside(rng, shape, instance_id, R, upright, rests, spread_m)
         if rest is not None:
             rests.append(rest)
@@ -154,10 +155,15 @@ def _put_beside(
 
 
 def _put_on(
-    rng: np.random.Generator, shape: Shape, instance_id: int, R: np.ndarray, upright: bool, rests: Sequence[_Rest]
+    rng: np.random.Generator,
+    shape: Shape,
+    instance_id: int,
+    R: np.ndarray,
+    upright: bool,
+    rests: Sequence[_Rest],
+    base: _Rest,
 ) -> _Rest | None:
-    """The shape inside or on top of another one, or None if that fails."""
-    base = rests[int(rng.integers(len(rests)))]
+    """The shape inside or on top of ``base``, or None if that fails."""
     local = shape.vertices_m.astype(np.float64) @ R.T
     vessel = base.upright and base.placed.shape.category in OPEN_VESSELS
     where = _middle_inside(rng, base, local) if vessel else _middle_on_top(rng, base, local)

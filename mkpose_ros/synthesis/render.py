@@ -53,7 +53,8 @@ def projection(intrinsics: CameraIntrinsics, near_m: float = _NEAR_M, far_m: flo
 
 
 class Renderer:
-    """Draws scenes; one per process (it owns an OpenGL context). Meshes and textures stay on the GPU, oldest out.
+    """Draws scenes; owns an OpenGL context, so make it in the process that uses it. Meshes and
+    textures stay on the GPU, oldest out.
 
     Raises DependencyError without moderngl, EngineError without a working EGL.
     """
@@ -78,6 +79,10 @@ class Renderer:
 
     def render(self, scene: Scene) -> Rendering:
         """Draw the scene as its camera sees it."""
+        with self._gl:  # makes this renderer's context the current one: a process may have several
+            return self._render(scene)
+
+    def _render(self, scene: Scene) -> Rendering:
         k = scene.camera.intrinsics
         T_cam_world = invert_pose(scene.camera.T_world_cam)
         size = (k.width, k.height)

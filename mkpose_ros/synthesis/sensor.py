@@ -37,7 +37,7 @@ class Dice:
 def expose(rendering: Rendering, dice: Dice, perfect: bool = False) -> np.ndarray:
     """The (H, W, 3) uint8 sRGB image: exposure, white balance, blur, noise, JPEG."""
     radiance = rendering.radiance
-    sample = radiance[::8, ::8].astype(np.float32)
+    sample = np.clip(np.nan_to_num(radiance[::8, ::8].astype(np.float32)), 0.0, 65504.0)
     white = sample.reshape(-1, 3).mean(axis=0)
     white = (white / max(float(white.mean()), 1e-6)) ** (1.0 if perfect else dice.look.uniform(0.4, 1.0))
     key = 0.2 if perfect else float(np.exp(dice.look.normal(np.log(0.19), 0.45)))

@@ -86,8 +86,8 @@ float open_sky(vec3 n) {  // ambient occlusion by the other objects, each a sphe
 }
 
 float lit() {
-    if (shadow.x < 0.0 || shadow.x > 1.0 || shadow.y < 0.0 || shadow.y > 1.0 || shadow.z > 1.0) return 1.0;
-    float z = shadow.z - 0.0035;
+    if (shadow.x < 0.0 || shadow.x > 1.0 || shadow.y < 0.0 || shadow.y > 1.0) return 1.0;
+    float z = min(shadow.z, 1.0) - 0.0035;  // beyond the casters' sphere all of them are in front
     return 0.25 * (texture(shadow_map, vec3(shadow.xy + shadow_blur * vec2(0.9, 0.3), z))
         + texture(shadow_map, vec3(shadow.xy + shadow_blur * vec2(-0.3, 0.9), z))
         + texture(shadow_map, vec3(shadow.xy + shadow_blur * vec2(-0.9, -0.3), z))
