@@ -21,6 +21,14 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     return int(found[1]), int(found[2])
 
 
+def _prepare_cycles(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from mkpose_ros.synthesis.cycles import prepare_blender
+
+        click.echo(f"Blender is ready: {prepare_blender()}", err=True)
+        ctx.exit()
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the data set; it is created.")
 @click.option("--frames", type=click.IntRange(min=0), required=True, help="How many frames the set shall have.")
@@ -46,6 +54,20 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     default=None,
     help="A folder of images for half of the tables, floors and walls.",
 )
+@click.option(
+    "--renderer",
+    type=click.Choice(["opengl", "cycles"]),
+    default="opengl",
+    help="What draws colour; cycles is photoreal, a hundred times slower and needs --prepare-cycles once.",
+)
+@click.option(
+    "--prepare-cycles",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_prepare_cycles,
+    help="Install Blender (bpy, 950 MB) into the user's cache and do nothing else.",
+)
 @click.option("--sequence", is_flag=True, help="One still scene and a moving camera instead of a scene a frame.")
 @click.option("--rate", type=float, default=30.0, help="Frames per second of a sequence (Hz).")
 @click.option(
@@ -62,6 +84,7 @@ def synth(
     categories: str | None,
     environments: Path | None,
     pictures: Path | None,
+    renderer: str,
     sequence: bool,
     rate: float,
     occluder: tuple[int, int] | None,
@@ -80,6 +103,7 @@ def synth(
         categories=tuple(c.strip() for c in categories.split(",")) if categories else None,
         environments=environments,
         pictures=pictures,
+        renderer=renderer,
     )
     moving = None
     if sequence:

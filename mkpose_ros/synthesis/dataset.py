@@ -154,6 +154,10 @@ def _write_card(config: DatasetConfig, stems: list[Path]) -> None:
     rows = "\n".join(f"| {name} | {n} |" for name, n in sorted(counts.items()))
     kinds = ", ".join(f"{name} {n}" for name, n in sorted(sensors.items()))
     scene = config.scene
+    light = {
+        "opengl": "light is one environment and one shadow; glass has one surface; no reflections between things",
+        "cycles": "light is one environment and one lamp, traced with few paths and denoised; no caustics",
+    }[scene.renderer]
     card = f"""# Synthetic RGB-D scenes, split `{config.split}`
 
 Made by `mkpose synth --split {config.split} --frames {config.frames} --seed {config.seed}`: procedural
@@ -166,7 +170,7 @@ data is in it unless folders of pictures or environments were given.
 - layout: that of the NOCS benchmark (`_color.png _depth.png _mask.png _coord.png _meta.txt _label.pkl`, `gts/`), with
   `_intrinsics.json` per frame (they vary), exact truth in `_truth.json`, COCO instances in `annotations.json`
 - shapes of train, val and test are never the same ones
-- limits: light is one environment and one shadow; glass has one surface; no people; no reflections between things
+- colour by {scene.renderer}; limits: {light}; no people
 
 | category | objects |
 |---|---|

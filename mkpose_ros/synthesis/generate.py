@@ -6,6 +6,7 @@ A frame is a function of the library, the config, the seed and its index alone, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from mkpose_ros.synthesis.sensor import Dice, expose, measure_depth
 from mkpose_ros.synthesis.surfaces import find_pictures, random_room
 from mkpose_ros.synthesis.viewpoints import random_camera
 from mkpose_ros.types import FrameSample, ObjectTruth, RgbdFrame, Symmetry
+
+if TYPE_CHECKING:
+    from mkpose_ros.synthesis.cycles import CyclesRenderer
 
 __all__ = ["GeneratedFrame", "SceneGenerator", "random_scene", "truths"]
 
@@ -44,13 +48,13 @@ class SceneGenerator:
         self.library, self.config, self.seed = library, config or SceneConfig(), int(seed)
         self._environments = find_environments(self.config.environments) if self.config.environments else ()
         self._pictures = find_pictures(self.config.pictures) if self.config.pictures else ()
-        self._renderer: Renderer | None = None
+        self._renderer: Renderer | CyclesRenderer | None = None
 
     @property
-    def renderer(self) -> Renderer:
+    def renderer(self) -> Renderer | CyclesRenderer:
         """The renderer. Raises DependencyError or EngineError when there can't be one."""
         if self._renderer is None:
-            self._renderer = Renderer()
+            self._renderer = _open_renderer(self.config.renderer)
         return self._renderer
 
     def frame(self, index: int) -> FrameSample:
@@ -93,6 +97,14 @@ class SceneGenerator:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _open_renderer(kind: str) -> Renderer | CyclesRenderer:
+    if kind == "opengl":
+        return Renderer()
+    from mkpose_ros.synthesis.cycles import CyclesRenderer
+
+    return CyclesRenderer()
 
 
 def random_scene(

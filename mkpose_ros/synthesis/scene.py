@@ -14,8 +14,9 @@ from mkpose_ros.errors import InputError
 from mkpose_ros.synthesis.shapes.base import Shape
 from mkpose_ros.types import CameraIntrinsics
 
-__all__ = ["SENSORS", "Camera", "Lighting", "Placed", "Scene", "SceneConfig"]
+__all__ = ["RENDERERS", "SENSORS", "Camera", "Lighting", "Placed", "Scene", "SceneConfig"]
 
+RENDERERS = ("opengl", "cycles")
 SENSORS = ("structured-light", "active-stereo", "time-of-flight", "perfect")
 
 
@@ -73,6 +74,7 @@ class SceneConfig:
     elevation_deg: tuple[float, float] = (10.0, 80.0)
     focal_px: tuple[float, float] = (400.0, 1100.0)  # at a width of 640 pixels
     sensor: str = "random"  # or one of SENSORS
+    renderer: str = "opengl"  # or "cycles": photoreal colour, a hundred times slower
     environments: Path | None = None  # a folder of .hdr / .exr, used for half of the scenes
     pictures: Path | None = None  # a folder of images, used for half of the table and wall textures
     min_visible_px: int = 60  # an object seen by fewer pixels, or by a smaller part, has no ground truth
@@ -81,6 +83,8 @@ class SceneConfig:
     def __post_init__(self) -> None:
         if self.sensor not in ("random", *SENSORS):
             raise InputError(f"SceneConfig.sensor: {self.sensor!r}, expected random or one of {', '.join(SENSORS)}")
+        if self.renderer not in RENDERERS:
+            raise InputError(f"SceneConfig.renderer: {self.renderer!r}, expected one of {', '.join(RENDERERS)}")
         if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
             raise InputError(f"SceneConfig: {self.width}x{self.height} pixels, expected 16 to 4096 on each side")
         for name in ("objects", "distractors", "distance_m", "elevation_deg", "focal_px"):

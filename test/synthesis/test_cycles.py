@@ -6,19 +6,24 @@ import json
 import os
 import stat
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from mkpose_ros.errors import DependencyError, EngineError
+from mkpose_ros.commands.synth import synth
+from mkpose_ros.errors import DependencyError, EngineError, InputError
 from mkpose_ros.geometry.camera import project
 from mkpose_ros.synthesis import cycles
 from mkpose_ros.synthesis.cycles_export import CyclesSettings, blender_camera, export_scene
 from mkpose_ros.synthesis.cycles_worker import read_export
+from mkpose_ros.synthesis.generate import SceneGenerator
+from mkpose_ros.synthesis.library import ShapeLibrary
 from mkpose_ros.synthesis.lighting import linear_from_srgb
-from mkpose_ros.synthesis.scene import Camera, Lighting, Placed, Scene
+from mkpose_ros.synthesis.render import Renderer
+from mkpose_ros.synthesis.scene import Camera, Lighting, Placed, Scene, SceneConfig
 from mkpose_ros.synthesis.shapes.base import Material
 from mkpose_ros.synthesis.surfaces import box_shape
 from mkpose_ros.synthesis.viewpoints import look_at
@@ -192,3 +197,55 @@ def test_preparing_that_fails_names_the_step(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(DependencyError, match=r"python3\.11 -m venv --clear .* failed with 3"):
         cycles.prepare_blender()
+
+
+class Painted:
+    """A stand-in for Blender that paints everything in one light."""
+
+    version = "stand-in"
+
+    def draw(self, scene: Scene, settings: CyclesSettings) -> cycles.CyclesImage:
+        k = scene.camera.intrinsics
+        return cycles.CyclesImage(np.full((k.height, k.width, 3), 1e6, np.float32), 0.0)
+
+
+def test_only_colour_comes_from_cycles(renderer: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycles, "CyclesProcess", Painted)
+    monkeypatch.setattr(cycles, "Renderer", lambda: renderer)
+    config = SceneConfig(width=96, height=72, sensor="active-stereo")
+    drawn = SceneGenerator(ShapeLibrary("train"), config, seed=1)
+    drawn._renderer = renderer
+    traced = SceneGenerator(ShapeLibrary("train"), replace(config, renderer="cycles"), seed=1)
+    assert traced.renderer.device == "Cycles (Blender stand-in)"
+    assert np.isfinite(traced.renderer.render(traced.scene(0)).radiance).all()  # 1e6 is beyond half floats
+    a, b = drawn.generate(0), traced.generate(0)
+    assert a.sensor == b.sensor
+    assert a.visible_fraction == b.visible_fraction
+    for name in ("instance_ids", "nocs"):
+        np.testing.assert_array_equal(getattr(a.sample, name), getattr(b.sample, name))
+    np.testing.assert_array_equal(a.sample.frame.depth_m, b.sample.frame.depth_m)
+    assert a.sample.frame.intrinsics == b.sample.frame.intrinsics
+    for x, y in zip(a.sample.objects, b.sample.objects, strict=True):
+        np.testing.assert_array_equal(x.T_cam_obj, y.T_cam_obj)
+    assert (a.sample.frame.rgb != b.sample.frame.rgb).any()
+
+
+def test_an_unknown_renderer_is_refused() -> None:
+    with pytest.raises(InputError, match=r"renderer: 'eevee', expected one of opengl, cycles"):
+        SceneConfig(renderer="eevee")
+
+
+def test_the_command_says_how_to_get_blender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cycles.PYTHON_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = ["--out", str(tmp_path / "set"), "--frames", "1", "--renderer", "cycles"]
+    result = CliRunner().invoke(synth, options)
+    assert isinstance(result.exception, DependencyError)
+    assert "mkpose synth --prepare-cycles" in str(result.exception)
+
+
+def test_preparing_needs_no_other_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycles, "prepare_blender", lambda: Path("/somewhere/python"))
+    result = CliRunner().invoke(synth, ["--prepare-cycles"])
+    assert result.exit_code == 0
+    assert "/somewhere/python" in result.output
