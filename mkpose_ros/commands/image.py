@@ -188,16 +188,21 @@ def _meta_categories(path: Path) -> dict[int, str]:
 
 
 def _report(console: Console, objects: list[ObjectPose], dropped: dict[str, int], out: Path) -> None:
-    table = Table("category", "score", "x, y, z (m)", "size (cm)", "sigma (cm, degrees)")
+    table = Table("category", "score", "x, y, z (m)", "size (cm)", "sigma (cm, degrees)", "free to turn about")
     for pose in objects:
-        sigma = np.sqrt(np.diag(pose.covariance))
+        sigma_m = np.sqrt(np.diag(pose.covariance)[:3].max())
+        turns = np.sqrt(np.linalg.eigvalsh(pose.covariance[3:, 3:]))  # ascending: free axes come last
+        sigma_deg = np.degrees(turns[: max(3 - len(pose.symmetry.infinite_axes), 1)].max())
         table.add_row(
             pose.category,
             f"{pose.score:.2f}",
             ", ".join(f"{v:.3f}" for v in pose.T_cam_obj[:3, 3]),
             " x ".join(f"{100 * v:.1f}" for v in pose.size_m),
-            f"{100 * sigma[:3].max():.1f}, {np.degrees(sigma[3:]).max():.0f}",
+            f"{100 * sigma_m:.1f}, {sigma_deg:.0f}",
+            ", ".join(pose.symmetry.infinite_axes) or "-",
         )
+    if not console.is_terminal:
+        console.width = 140
     console.print(table)
     without = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
     console.print(f"{out / 'overlay.png'}, {out / 'poses.json'}" + (f"; without a pose: {without}" if dropped else ""))
