@@ -92,6 +92,11 @@ class Sequence:
             distance_m=(0.6, 1.1),
             elevation_deg=(28.0, 48.0),
         )
+        known = set(config.categories or generator.library.categories)
+        if len(known) < wanted.min_categories:
+            raise InputError(
+                f"Sequence: {wanted.min_categories} categories wanted, but the scenes have only {', '.join(sorted(known))}"
+            )
         for attempt in range(100):
             rng = np.random.default_rng([generator.seed, wanted.scene, attempt, 202])
             name = f"sequence_{generator.library.split}_{generator.seed}_{wanted.scene}_{attempt}"

@@ -123,20 +123,17 @@ def test_a_frame_is_consistent(generator):
             assert (o.size_m > 0).all()
 
 
-def test_a_mug_whose_handle_is_hidden_is_round():
-    generator_mugs = SceneConfig(categories=("mug",), objects=(4, 4), distractors=(0, 0))
+def test_a_mug_whose_handle_is_hidden_is_round(renderer):
+    config = SceneConfig(categories=("mug",), objects=(5, 5), distractors=(0, 0), width=320, height=240)
+    generator = SceneGenerator(LIBRARY, config, 1)
+    generator._renderer = renderer
+    samples = [generator.frame(i) for i in range(7)]
     hidden = seen = 0
-    generator = SceneGenerator(LIBRARY, generator_mugs, 1)
-    try:
-        samples = [generator.frame(i) for i in range(8)]
-    except Exception as error:
-        pytest.skip(f"no off-screen rendering here: {error}")
     for sample in samples:
         for o in sample.objects:
             hidden += not o.handle_visible
             seen += o.handle_visible
             assert (o.symmetry == Symmetry(infinite_axes=("y",))) == (not o.handle_visible)
-    generator.close()
     assert seen > hidden > 0
 
 
