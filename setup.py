@@ -125,6 +125,7 @@ setup(
         "rosbags>=0.10",
         "safetensors>=0.4",
         "scipy>=1.10",
+        "threadpoolctl>=3.1",
         *(f"ros-{DISTRO}-{name}=={version}" for name, version in RUNTIME[DISTRO].items()),
     ],
 )
