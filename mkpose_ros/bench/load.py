@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import psutil
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -20,7 +21,7 @@ from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.synchronizer import stamp_ns
 
-__all__ = ["Load", "run_load"]
+__all__ = ["Load", "own_context", "run_load"]
 
 _START_TIMEOUT_S = 120.0
 _LAST_ANSWERS_S = 2.0
@@ -33,9 +34,11 @@ class Load:
     sent_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s after its last message
     received_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s
     messages: list[ObjectPoseArray] = field(default_factory=list)
+    reached: int = 0  # frames that came into the node's mailbox, by its own count
     ready_s: float = 0.0  # start of the process to its subscription to the camera
     rss_mb: float = 0.0
-    cpu_percent: float = 0.0  # of one core
+    cpu_s: float = 0.0  # processor time of the node while frames came
+    span_s: float = 0.0  # from the first frame to the last
 
     @property
     def trips_ms(self) -> list[float]:
@@ -44,8 +47,13 @@ class Load:
 
     @property
     def lost(self) -> int:
-        """Frames sent that gave no detections."""
-        return len(self.sent_at) - len(self.received_at)
+        """Frames sent that the transport lost on the way to the node."""
+        return len(self.sent_at) - self.reached
+
+    @property
+    def skipped(self) -> int:
+        """Frames that a newer one replaced before their turn came."""
+        return self.reached - len(self.received_at)
 
 
 def run_load(
@@ -69,7 +77,14 @@ def run_load(
             load.received_at[stamp] = time.monotonic()
             load.messages.append(message)
 
-    subscription = publisher.create_subscription(ObjectPoseArray, "mkpose/detections", on_detections, qos.OUTPUT)
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        counts = {pair.key: pair.value for status in message.status for pair in status.values}
+        load.reached = int(counts.get("frames", 0))
+
+    subscriptions = (
+        publisher.create_subscription(ObjectPoseArray, "mkpose/detections", on_detections, qos.OUTPUT),
+        publisher.create_subscription(DiagnosticArray, "diagnostics", on_diagnostics, qos.OUTPUT),
+    )
     try:
         while publisher.count_subscribers("color/image_raw") == 0:
             executor.spin_once(timeout_sec=0.01)
@@ -78,20 +93,25 @@ def run_load(
         load.ready_s = time.monotonic() - started
         _spin_until(executor, time.monotonic() + 1.0)
         watched = psutil.Process(process.pid)
-        watched.cpu_percent()
-        begin = time.monotonic()
+        begin, cpu = time.monotonic(), _cpu_s(watched)
         for index in range(frames):
             _spin_until(executor, begin + index / rate_hz)
             load.sent_at[publish()] = time.monotonic()
-        load.cpu_percent = watched.cpu_percent()
+        load.span_s, load.cpu_s = time.monotonic() - begin, _cpu_s(watched) - cpu
         _spin_until(executor, time.monotonic() + _LAST_ANSWERS_S)
         load.rss_mb = watched.memory_info().rss / 1e6
     finally:
-        publisher.destroy_subscription(subscription)
+        for subscription in subscriptions:
+            publisher.destroy_subscription(subscription)
         executor.remove_node(publisher)
         process.send_signal(signal.SIGINT)
         process.wait(20)
     return load
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _spin_until(executor: SingleThreadedExecutor, deadline: float) -> None:

@@ -18,6 +18,7 @@ from mkpose_ros.bench.bare_node import CATEGORIES, OBJECT_PX, object_corners
 from mkpose_ros.bench.load import Load, own_context, run_load
 from mkpose_ros.bench.timing import timing_row
 from mkpose_ros.commands.options import common_options, write_json
+from mkpose_ros.errors import MkposeError
 from mkpose_ros.resources import share_path
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.demo_camera import DemoCamera
@@ -30,7 +31,7 @@ NETWORKS = ("segmentation", "engine")  # the stages that `bench node` leaves out
 
 
 def bench_node(*, frames: int = 300, rate_hz: float = 30.0, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of the node without networks, five objects, 640x480; rows carry `lost` frames and `ready_s` too.
+    """Rows of the node without networks, five objects, 640x480; rows carry `lost` and `skipped` frames and `ready_s` too.
 
     "in to out": arrival of the last of the three messages to publication, without segmentation and engine.
     "sent to received": the last message sent to the detections received, in the process of the bench.
@@ -47,6 +48,8 @@ def bench_node(*, frames: int = 300, rate_hz: float = 30.0, seed: int = 0) -> li
         camera.destroy_node()
         context.try_shutdown()
     own_ms = [_own_ms(message) for message in load.messages]
+    if not load.messages:
+        raise MkposeError("bench: the node answered no frame; see its log above")
     rows = [
         _row("node: in to out", own_ms, load, "none", rate_hz),
         _row("node: sent to received", load.trips_ms, load, "none", rate_hz),
@@ -78,11 +81,13 @@ def bench_pipeline(
         finally:
             camera.destroy_node()
             context.try_shutdown()
-        objects = round(float(np.mean([len(m.objects) for m in load.messages] or [0])))
+        if not load.messages:
+            raise MkposeError(f"bench: the node answered no frame at {rate_hz:.0f} Hz; see its log above")
+        objects = round(float(np.mean([len(m.objects) for m in load.messages])))
         name = f"pipeline at {rate_hz:.0f} Hz"
         row = _row(name, load.trips_ms, load, backend, rate_hz, model=model, objects=objects)
         span_s = max(load.received_at.values()) - min(load.sent_at.values())
-        rows.append({**row, "per_s": len(load.received_at) / span_s, "cpu_percent": load.cpu_percent})
+        rows.append({**row, "per_s": len(load.received_at) / span_s, "cpu_percent": 100.0 * load.cpu_s / load.span_s})
         own_ms = [_own_ms(message) for message in load.messages]
         rows.append(_row("  without networks", own_ms, load, backend, rate_hz, model=model, objects=objects))
     return rows
@@ -118,8 +123,8 @@ def _show(rows: list[dict[str, Any]], json_file: str | None) -> None:
         if not row["name"].startswith("  "):
             cpu = f", CPU {row['cpu_percent']:.0f} % of a core" if "cpu_percent" in row else ""
             console.print(
-                f"{row['name']}: {row['lost']} of {row['sent']} frames at {row['rate_hz']:.0f} Hz gave no detections, "
-                f"ready after {row['ready_s']:.1f} s{cpu}"
+                f"{row['name']}: {row['sent']} frames at {row['rate_hz']:.0f} Hz, {row['lost']} lost by transport, "
+                f"{row['skipped']} replaced by newer ones, ready after {row['ready_s']:.1f} s{cpu}"
             )
     write_json(rows, json_file)
 
@@ -141,8 +146,10 @@ def _row(
     row = timing_row(
         name, times_ms, backend=backend, model=model, batch=objects, threads=os.cpu_count() or 1, memory_mb=load.rss_mb
     )
-    counts = {"sent": len(load.sent_at), "lost": load.lost, "rate_hz": rate_hz, "ready_s": load.ready_s}
-    return {**row, "per_s": min(rate_hz, 1e3 / row["median_ms"]), **counts}
+    counts = {"sent": len(load.sent_at), "lost": load.lost, "skipped": load.skipped}
+    counts |= {"rate_hz": rate_hz, "ready_s": load.ready_s}
+    cpu_ms = None if name.startswith("  ") else 1e3 * load.cpu_s / len(load.sent_at)  # of the whole process, a frame
+    return {**row, "cpu_ms": cpu_ms, "per_s": min(rate_hz, 1e3 / row["median_ms"]), **counts}
 
 
 def _still_camera(camera: rclpy.node.Node, rng: np.random.Generator) -> Any:

@@ -173,6 +173,7 @@ class CameraInput:
             arrival_ns=time.monotonic_ns(),
             generation=self.generation,
         )
+        self._monitor.count("frames")
         self._monitor.count("dropped_busy", int(self._mailbox.put(messages)))
 
     def _on_info(self, info: CameraInfo) -> None:
