@@ -73,7 +73,7 @@ def pose_size_loss(output: ModelOutput, targets: Targets, translation: float = 1
 
 
 def rotation_loss(rotation: Tensor, targets: Targets) -> Tensor:
-    """Eq 19 and 20, rotation part (B,): min over R_s of the mean over a in A of |R_gt R_s e_a - R e_a|.
+    """Eq 19-21, rotation part (B,): min over R_s of the mean over a in A of |R_gt R_s e_a - R e_a|.
 
     A is all three axes, or the axis alone for an infinite symmetry: as printed, Eq 20's v does the inverse, and for an
     object without symmetry v = (1, 1, 1) cannot see a turn about itself. With two infinite axes nothing is punished.
