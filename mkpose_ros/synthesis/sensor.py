@@ -249,7 +249,7 @@ def _too_shiny(rendering: Rendering, dice: Dice) -> np.ndarray:
     """A mirror-like surface is blinding where it faces the sensor and black elsewhere."""
     gloss = np.where(rendering.gloss == 255, 0, rendering.gloss).astype(np.float32) / 200.0
     cosine = rendering.cosine.astype(np.float32) / 255.0
-    blinding = (gloss > 0.6) & (cosine > 1.0 - 0.03 * gloss)
+    blinding = (gloss > 0.6) & (cosine > 1.0 - 0.006 * gloss)
     return blinding & (_noise(dice, gloss.shape, smooth=True) > dice.look.uniform(-1.5, 1.5))
 
 

@@ -95,7 +95,8 @@ class Sequence:
         known = set(config.categories or generator.library.categories)
         if len(known) < wanted.min_categories:
             raise InputError(
-                f"Sequence: {wanted.min_categories} categories wanted, but the scenes have only {', '.join(sorted(known))}"
+                f"Sequence: {wanted.min_categories} categories wanted, but the scenes only have {len(known)}: "
+                + ", ".join(sorted(known))
             )
         for attempt in range(100):
             rng = np.random.default_rng([generator.seed, wanted.scene, attempt, 202])

@@ -13,6 +13,8 @@ from mkpose_ros.types import CameraIntrinsics
 
 __all__ = ["look_at", "random_camera", "random_intrinsics"]
 
+_CLOSEST_M = 0.12  # nearer than that a thing fills the image and depth sensors see nothing
+
 
 def look_at(eye: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:
     """T_world_cam (4, 4) of a camera at ``eye`` (3,) that looks at ``target``, upright but for ``roll`` (rad)."""
@@ -37,6 +39,12 @@ def random_intrinsics(rng: np.random.Generator, config: SceneConfig) -> CameraIn
     return CameraIntrinsics(f, f * rng.uniform(0.995, 1.005), float(cx), float(cy), config.width, config.height)
 
 
+def _room_before(eye: np.ndarray, things: Sequence[Placed]) -> float:
+    """Metres from a camera to the nearest thing's bounding sphere."""
+    gaps = [np.linalg.norm(eye - t.T_world_obj[:3, 3]) - 0.5 * np.linalg.norm(t.shape.size_m) for t in things]
+    return float(min(gaps, default=np.inf))
+
+
 def random_camera(rng: np.random.Generator, config: SceneConfig, things: Sequence[Placed], spread_m: float) -> Camera:
     """A camera that looks at the middle of the things, roughly."""
     intrinsics = random_intrinsics(rng, config)
@@ -52,5 +60,8 @@ def random_camera(rng: np.random.Generator, config: SceneConfig, things: Sequenc
     out = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     roll = rng.normal(0.0, np.radians(5.0)) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
     eye = target + distance * out
+    while _room_before(eye, things) < _CLOSEST_M and distance < high:
+        distance *= 1.15
+        eye = target + distance * out
     eye[2] = max(eye[2], 0.08)
     return Camera(intrinsics, look_at(eye, target, float(roll)))
