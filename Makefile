@@ -62,5 +62,8 @@ bench: install ## the timings of docs/performance.md
 	$(BIN)/mkpose bench segmentation
 	$(BIN)/mkpose bench node
 
+docs: install ## the generated pages of docs/
+	$(BIN)/python -m mkpose_ros.ros.parameters > docs/parameters.md
+
 clean: ## remove what was built; models and data stay
 	rm -rf build install log *.egg-info $(VENV) .venv-jazzy

@@ -58,7 +58,9 @@ def read_recording(path: Path | str) -> Iterator[RecordedFrame]:
                 if len(frame) == 4:
                     yield _decode(parts.pop(stamp_ns), stamp_ns)
     except (ReaderError, OSError) as error:
-        raise InputError(f"recording {path}: {error}. Expected a rosbag2 folder with an mcap file") from error
+        raise InputError(
+            f"recording {path}: {str(error).rstrip('.')}. Expected a rosbag2 folder with an mcap file"
+        ) from error
     if parts:
         topics = sorted({COLOR, DEPTH, INFO, TRUTH} - set(next(iter(parts.values()))))
         raise InputError(f"recording {path}: {len(parts)} frames lack {', '.join(topics)}; record all four topics")

@@ -19,10 +19,10 @@ from mkpose_ros.bench.load import Load, own_context, run_load
 from mkpose_ros.bench.timing import timing_row
 from mkpose_ros.commands.options import common_options, write_json
 from mkpose_ros.errors import MkposeError
-from mkpose_ros.resources import share_path
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.demo_camera import DemoCamera
 from mkpose_ros.ros.images import image_to_msg
+from mkpose_ros.ros.transport import use_shipped_transport
 
 __all__ = ["bench_node", "bench_pipeline", "node", "pipeline"]
 
@@ -31,12 +31,12 @@ NETWORKS = ("segmentation", "engine")  # the stages that `bench node` leaves out
 
 
 def bench_node(*, frames: int = 300, rate_hz: float = 30.0, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of the node without networks, five objects, 640x480; rows carry `lost` and `skipped` frames and `ready_s` too.
+    """Rows of the node without networks, five objects, 640x480; rows carry `lost`, `skipped` and `ready_s` too.
 
     "in to out": arrival of the last of the three messages to publication, without segmentation and engine.
     "sent to received": the last message sent to the detections received, in the process of the bench.
     """
-    _use_shipped_transport()
+    use_shipped_transport()
     context = own_context()
     camera = rclpy.create_node("bench_camera", context=context)
     try:
@@ -64,7 +64,7 @@ def bench_pipeline(
     *, rates_hz: tuple[float, ...] = (10.0, 30.0, 60.0), frames: int = 100, model: str = "small", backend: str = "auto"
 ) -> list[dict[str, Any]]:
     """Rows of the real node on the shipped recording at each rate: image stamp to detections received."""
-    _use_shipped_transport()
+    use_shipped_transport()
     rows = []
     for rate_hz in rates_hz:
         context = own_context()
@@ -177,7 +177,3 @@ def _still_camera(camera: rclpy.node.Node, rng: np.random.Generator) -> Any:
         return stamp_ns
 
     return publish
-
-
-def _use_shipped_transport() -> None:
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))

@@ -66,8 +66,10 @@ def preset_arguments(path: Path) -> list[str]:
 def start_node(arguments: list[str]) -> int:
     """The node in this process, with a transport that holds an image; returns its exit status."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # until the node handles it: nothing is running yet
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
     try:
+        from mkpose_ros.ros.transport import use_shipped_transport
+
+        use_shipped_transport()
         from mkpose_ros.ros.node import main
     except ImportError as error:
         raise DependencyError(

@@ -6,7 +6,6 @@ machine. `rate_hz` plays in real time instead; what the node can't keep up with 
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -23,10 +22,10 @@ from rclpy.parameter import Parameter
 from mkpose_ros.errors import MkposeError
 from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.recording import RecordedFrame
-from mkpose_ros.resources import share_path
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.conversions import object_pose_from_msg
 from mkpose_ros.ros.demo_camera import DemoCamera
+from mkpose_ros.ros.transport import use_shipped_transport
 from mkpose_ros.types import ObjectPose
 
 __all__ = ["Answer", "play_demo"]
@@ -61,22 +60,15 @@ def play_demo(
     """
     use_shipped_transport()
     parameters = {"object_frame": "nocs", "autostart": "true", **(node_parameters or {})}
-    with _node_process(parameters) as process:
-        context = rclpy.Context()
-        rclpy.init(context=context)
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
         overrides = [Parameter("recording", value=recording), Parameter("loop", value=False)]
         camera = DemoCamera(frames=frames, paced_by_hand=True, context=context, parameter_overrides=overrides)
-        try:
+        with _node_process(parameters) as process:
             return _Player(camera, context, process, rate_hz, on_answer).play()
-        finally:
-            camera.destroy_node()
-            context.try_shutdown()
-
-
-def use_shipped_transport() -> None:
-    """Give Fast DDS shared memory that holds an image, and ament its prefix, unless the user chose already."""
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
-    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    finally:
+        context.try_shutdown()
 
 
 class _Player:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Sequence
 from itertools import islice
 
@@ -22,6 +21,7 @@ from mkpose_ros.recording import RecordedFrame, read_recording
 from mkpose_ros.resources import share_path
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.conversions import object_pose_array_msg
+from mkpose_ros.ros.images import image_to_msg
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, ObjectTruth
 
 __all__ = ["DemoCamera", "default_recording", "main"]
@@ -73,7 +73,7 @@ class DemoCamera(Node):
         header = Header(stamp=stamp, frame_id=recorded.frame.frame_id)
         self._info.publish(_camera_info_msg(header, recorded.frame.intrinsics))
         self._depth.publish(_depth_msg(header, recorded.frame.depth_m, self._encoding))
-        self._color.publish(_image_msg(header, recorded.frame.rgb, "rgb8"))
+        self._color.publish(image_to_msg(recorded.frame.rgb, "rgb8", header))
         poses = [_as_pose(truth) for truth in recorded.truths]
         self._truth.publish(object_pose_array_msg(header, poses, "nocs", {}, 0.0))
         return stamp_ns, recorded
@@ -118,17 +118,8 @@ def _camera_info_msg(header: Header, intrinsics: CameraIntrinsics) -> CameraInfo
 
 def _depth_msg(header: Header, depth_m: np.ndarray, encoding: str) -> Image:
     if encoding == "32FC1":
-        return _image_msg(header, depth_m, encoding)
-    return _image_msg(header, np.clip(np.rint(depth_m * 1000.0), 0, 65535).astype(np.uint16), "16UC1")
-
-
-def _image_msg(header: Header, pixels: np.ndarray, encoding: str) -> Image:
-    height, width = pixels.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding=encoding, step=pixels.strides[0])
-    data = array("B")  # bytes or a numpy array would be checked value by value
-    data.frombytes(np.ascontiguousarray(pixels).tobytes())
-    message.data = data
-    return message
+        return image_to_msg(depth_m, encoding, header)
+    return image_to_msg(np.clip(np.rint(depth_m * 1000.0), 0, 65535).astype(np.uint16), "16UC1", header)
 
 
 def _as_pose(truth: ObjectTruth) -> ObjectPose:

@@ -1,0 +1,19 @@
+"""The environment that DDS and the ament index read when a process starts to speak ROS."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mkpose_ros.resources import share_path
+
+__all__ = ["use_shipped_transport"]
+
+
+def use_shipped_transport() -> None:
+    """Give Fast DDS shared memory that holds an image, and ament its prefix, unless the user chose already.
+
+    Call it before rclpy.init; child processes inherit it.
+    """
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
+    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
