@@ -10,6 +10,7 @@ import torch
 
 from mkpose_ros.errors import InputError, MkposeError, ModelError
 from mkpose_ros.geometry.sampling import farthest_point_order
+from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.network.config import Ablation, config_from_dict, load_config
 from mkpose_ros.network.losses import total_loss
 from mkpose_ros.network.model import MKPose, load_checkpoint, save_checkpoint
@@ -216,9 +217,11 @@ def test_farthest_point_order_matches_the_textbook_loop() -> None:
 def test_small_overfits_eight_objects_to_below_1_degree_and_2_mm() -> None:
     torch.manual_seed(0)
     model = MKPose(load_config("small")).train()
-    inputs = tensors(model.config, batch=8)
+    categories = ("bottle", "bowl", "can", "camera", "laptop", "mug", "box", "shoe")
+    text = [torch.from_numpy(array) for array in load_text_features().batch(categories)]
+    inputs = (*tensors(model.config, batch=8)[:3], *text)
     axis_mask = torch.zeros(8, 3)
-    axis_mask[:3, 1] = 1.0  # three of them are continuous about y
+    axis_mask[:3, 1] = 1.0  # the first three are continuous about y
     targets = make_targets(random_rotations(8).float(), axis_mask=axis_mask)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1e-3)
