@@ -1,0 +1,1 @@
+"""Timings of the node's parts: rows of plain values, for `mkpose bench`."""
