@@ -62,13 +62,13 @@ class Trainer:
 
     def _start_from_disk(self, resume: bool) -> None:
         checkpoint = latest_checkpoint(self.run)
-        if checkpoint is None:
-            if self.rank == 0:
-                self.run.mkdir(parents=True, exist_ok=True)
-                save_train_config(self.config, self.run / "config.yaml")
-            return
-        if not resume:
+        if checkpoint is not None and not resume:
             raise MkposeError(f"{self.run} already holds {checkpoint.name}: give --resume to go on, or another --out")
+        if self.rank == 0:
+            self.run.mkdir(parents=True, exist_ok=True)
+            save_train_config(self.config, self.run / "config.yaml")
+        if checkpoint is None:
+            return
         weights, averaged, state = load_state(checkpoint)
         self.model.load_state_dict(weights)
         self.ema.module.load_state_dict(averaged)

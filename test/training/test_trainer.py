@@ -3,14 +3,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mkpose_ros.errors import MkposeError, ModelError
+from mkpose_ros.network.losses import total_loss
+from mkpose_ros.training.batches import build_targets
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, load_weights, save_state
+from mkpose_ros.training.config import save_train_config
 from mkpose_ros.training.trainer import Trainer
 
 
@@ -101,3 +107,27 @@ def test_the_averaged_weights_lag_behind_the_trained_ones(tiny, tmp_path):
     moved = [k for k in model if model[k].is_floating_point() and not torch.equal(model[k], ema[k])]
     assert moved
     assert not any("backbone" in k for k in moved)
+
+
+def test_a_step_in_bfloat16_has_finite_gradients(tiny):
+    trainer = Trainer(tiny("run", "steps=1"))
+    batch, text, text_mask = trainer._batch()
+    trainer.model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = trainer.model(batch.image, batch.points_m, batch.pixels, text, text_mask)
+    output = type(output)(*(v if v is None else v.float() for v in output))
+    loss, _ = total_loss(output, build_targets(batch), trainer.model.config, batch.points_m)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in trainer.model.parameters() if p.grad is not None)
+    trainer.close()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_only_one_writes(tiny, tmp_path):
+    config = tiny("run", "steps=3", "validate_every=3")
+    save_train_config(config, tmp_path / "config.yaml")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command += ["mkpose_ros.cli", "train", "--config", str(tmp_path / "config.yaml"), f"out={tmp_path / 'run'}"]
+    subprocess.run(command, check=True, timeout=300, cwd=Path(__file__).parents[2])
+    assert latest_checkpoint(tmp_path / "run").name == "step-00000003"
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
