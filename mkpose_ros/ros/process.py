@@ -25,6 +25,7 @@ __all__ = ["run_process"]
 
 _EXECUTOR_STOP_S = 1.0
 _INFERENCE_STOP_S = 2.0
+_MAX_CALLBACK_ERRORS = 1000  # in the process' life: an executor that fails for good must not spin in vain
 
 
 def run_process(make_node: Callable[..., MkposeNode], args: Sequence[str] | None = None) -> int:
@@ -73,17 +74,36 @@ def _spin(
     try:
         if node.settings.autostart:
             node.trigger_configure()
-            if node.state != "inactive":
-                node.fail("autostart: configuring failed")
+            if node.state == "inactive":
+                node.trigger_activate()
+            if node.state != "active":
+                node.fail("autostart failed")
                 return
-            node.trigger_activate()
-        executor.spin()
+        _serve(node, executor, ending)
     except (ExternalShutdownException, ShutdownException):
         ending.set()
     except BaseException:
         if not ending.is_set():
             node.get_logger().fatal(f"the executor ended: {traceback.format_exc()}")
             fail()
+
+
+def _serve(node: MkposeNode, executor: SingleThreadedExecutor, ending: threading.Event) -> None:
+    """Spin; an exception in a callback is logged and costs its caller the answer, not the node its life.
+
+    Before Kilted rclpy itself raises one when a transition is asked for that the present state does not have.
+    """
+    for _ in range(_MAX_CALLBACK_ERRORS):
+        try:
+            executor.spin()
+            return
+        except (ExternalShutdownException, ShutdownException):
+            raise
+        except Exception:
+            if ending.is_set():
+                return
+            node.get_logger().error(f"a callback failed: {traceback.format_exc()}")
+    node.fail(f"{_MAX_CALLBACK_ERRORS} callbacks failed")
 
 
 class _RosLogHandler(logging.Handler):

@@ -34,7 +34,7 @@ def node(domain: None) -> Iterator[rig_module.NodeProcess]:
     process = rig_module.NodeProcess()
     yield process
     assert process.stop() == 0, process.log
-    assert "Traceback" not in process.log.replace("a message was lost: Traceback", ""), process.log
+    assert "Traceback" not in process.log.replace("a callback failed: Traceback", ""), process.log
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,18 @@ class Rig:
         request.transition.id = TRANSITIONS[transition]
         return self.call(ChangeState, "change_state", request).success
 
+    def refuses(self, transition: str, process: NodeProcess) -> bool:
+        """Whether a transition is answered with a refusal, or (before Kilted) with an error in the log only."""
+        errors = process.log.count("a callback failed")
+        client = self.node.create_client(ChangeState, f"{self.node_name}/change_state")
+        self.until(client.service_is_ready, 10)
+        request = ChangeState.Request()
+        request.transition.id = TRANSITIONS[transition]
+        future = client.call_async(request)
+        self.until(lambda: future.done() or process.log.count("a callback failed") > errors, 15, "a refusal")
+        self.node.destroy_client(client)
+        return not (future.done() and future.result().success)
+
     def state(self) -> str:
         return self.call(GetState, "get_state", GetState.Request()).current_state.label
 
