@@ -101,13 +101,28 @@ def _describe_sun(lighting: Lighting) -> dict:
 
 def _describe_thing(thing: Placed) -> dict:
     materials = [_describe_material(m) for m in thing.shape.materials]
-    return {"instance_id": thing.instance_id, "T_world_obj": thing.T_world_obj.tolist(), "materials": materials}
+    return {
+        "instance_id": thing.instance_id,
+        "T_world_obj": thing.T_world_obj.tolist(),
+        "casts_shadow": thing.casts_shadow,
+        "materials": materials,
+    }
 
 
 def _describe_material(material: Material) -> dict:
+    albedo = linear_from_srgb(np.array(material.albedo))
     return {
-        "albedo_linear": linear_from_srgb(np.array(material.albedo)).tolist(),
+        "albedo_linear": (_glass_tint(albedo) if material.transmissive else albedo).tolist(),
         "roughness": float(np.clip(material.roughness, 0.03, 1.0)),
         "metallic": float(material.metallic),
         "transmissive": bool(material.transmissive),
     }
+
+
+def _glass_tint(albedo: np.ndarray) -> np.ndarray:
+    """The share of light, linear RGB, that a wall of glass lets through.
+
+    Grey says how bright somebody wanted clear glass to look, not that it swallows light; only a hue is a tint.
+    """
+    saturation = min(1.0, 1.5 * float(np.ptp(albedo) / max(np.max(albedo), 1e-6)))
+    return 1.0 - saturation * (1.0 - albedo)

@@ -43,9 +43,12 @@ def draw(folder: Path) -> None:
     _set_up(bpy, scene, description["settings"])
     _add_camera(bpy, scene, description["camera"])
     _add_environment(bpy, scene, arrays["environment"])
-    _add_sun(bpy, scene, description["sun"])
+    casters = bpy.data.collections.new("casters")
     for i, thing in enumerate(description["things"]):
-        _add_thing(bpy, scene, thing, f"thing{i}_", arrays)
+        placed = _add_thing(bpy, scene, thing, f"thing{i}_", arrays)
+        if thing["casts_shadow"]:
+            casters.objects.link(placed)
+    _add_sun(bpy, scene, description["sun"], casters)
     if description["settings"]["passes"]:
         _write_passes(scene, folder)
     scene.render.filepath = str(folder / "radiance.exr")
@@ -96,7 +99,8 @@ def _add_environment(bpy: Any, scene: Any, environment: np.ndarray) -> None:
     world.cycles.sampling_method = "AUTOMATIC"
 
 
-def _add_sun(bpy: Any, scene: Any, sun: dict) -> None:
+def _add_sun(bpy: Any, scene: Any, sun: dict, casters: Any) -> None:
+    """The key light; only ``casters`` stand in its way. It means a lamp in the room: walls are behind it."""
     energy = max(sun["irradiance"])
     if energy <= 0.0:
         return
@@ -104,10 +108,11 @@ def _add_sun(bpy: Any, scene: Any, sun: dict) -> None:
     data.energy = energy
     data.color = [v / energy for v in sun["irradiance"]]
     data.angle = sun["angle_rad"]
-    _add_object(bpy, scene, data, sun["T_world_sun"])
+    data.use_shadow = len(casters.objects) > 0  # to Blender an empty collection means everything
+    _add_object(bpy, scene, data, sun["T_world_sun"]).light_linking.blocker_collection = casters
 
 
-def _add_thing(bpy: Any, scene: Any, thing: dict, prefix: str, arrays: dict[str, np.ndarray]) -> None:
+def _add_thing(bpy: Any, scene: Any, thing: dict, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
     vertices, faces = arrays[prefix + "vertices"], arrays[prefix + "faces"]
     mesh = bpy.data.meshes.new(prefix)
     mesh.vertices.add(len(vertices))
@@ -124,7 +129,9 @@ def _add_thing(bpy: Any, scene: Any, thing: dict, prefix: str, arrays: dict[str,
         mesh.materials.append(_material(bpy, material, arrays.get(f"{prefix}texture{i}")))
     mesh.update(calc_edges=True)
     mesh.normals_split_custom_set_from_vertices(arrays[prefix + "normals"].tolist())
-    _add_object(bpy, scene, mesh, thing["T_world_obj"]).pass_index = thing["instance_id"]
+    placed = _add_object(bpy, scene, mesh, thing["T_world_obj"])
+    placed.pass_index = thing["instance_id"]
+    return placed
 
 
 def _material(bpy: Any, material: dict, texture: np.ndarray | None) -> Any:

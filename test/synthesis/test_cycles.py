@@ -43,7 +43,7 @@ def small_scene() -> Scene:
     T[2, 3] = 0.15
     light = Lighting(rng.random((8, 16, 3)).astype(np.float32), np.array([0.6, 0.0, 0.8]), np.array([2.0, 1.0, 0.5]))
     camera = Camera(INTRINSICS, look_at(np.array([0.9, 0.2, 0.6]), np.array([0.0, 0.0, 0.1])))
-    return Scene((Placed(table, np.eye(4)), Placed(glass, T, instance_id=5)), light, camera)
+    return Scene((Placed(table, np.eye(4), casts_shadow=False), Placed(glass, T, instance_id=5)), light, camera)
 
 
 def test_an_exported_scene_reads_back_as_it_was(tmp_path: Path) -> None:
@@ -55,6 +55,7 @@ def test_an_exported_scene_reads_back_as_it_was(tmp_path: Path) -> None:
     for i, thing in enumerate(scene.things):
         told = description["things"][i]
         assert told["instance_id"] == thing.instance_id
+        assert told["casts_shadow"] == thing.casts_shadow
         np.testing.assert_array_equal(told["T_world_obj"], thing.T_world_obj)
         np.testing.assert_array_equal(arrays[f"thing{i}_vertices"], thing.shape.vertices_m)
         for name in ("normals", "faces", "face_materials", "uv"):
@@ -65,6 +66,17 @@ def test_an_exported_scene_reads_back_as_it_was(tmp_path: Path) -> None:
     glass = description["things"][1]["materials"][0]
     assert glass["transmissive"]
     np.testing.assert_allclose(glass["albedo_linear"], linear_from_srgb(np.array([0.2, 0.8, 0.4])))
+
+
+def test_grey_glass_is_clear_and_coloured_glass_keeps_its_hue(tmp_path: Path) -> None:
+    scene = small_scene()
+    tints = {}
+    for albedo in ((0.5, 0.5, 0.5), (0.2, 0.45, 0.2), (0.0, 0.0, 0.0)):
+        shape = replace(scene.things[1].shape, materials=(Material(albedo, 0.1, transmissive=True),))
+        export_scene(replace(scene, things=(Placed(shape, np.eye(4)),)), tmp_path)
+        tints[albedo] = read_export(tmp_path)[0]["things"][0]["materials"][0]["albedo_linear"]
+    assert tints[0.5, 0.5, 0.5] == tints[0.0, 0.0, 0.0] == [1.0, 1.0, 1.0]
+    np.testing.assert_allclose(tints[0.2, 0.45, 0.2], linear_from_srgb(np.array([0.2, 0.45, 0.2])))
 
 
 def test_an_empty_scene_is_exported_too(tmp_path: Path) -> None:

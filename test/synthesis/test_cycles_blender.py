@@ -106,6 +106,31 @@ def _face(scene: Scene, nocs: np.ndarray, axis: int) -> np.ndarray:
     return inside & (np.abs(place[..., axis] - 1.0) < 0.01)
 
 
+def test_only_things_that_cast_shadows_stand_in_the_key_light(blender: CyclesProcess) -> None:
+    scene = lone_box(np.full((64, 128, 3), 1e-3), 3.0)
+    box = scene.things[0]
+    T = np.eye(4)
+    T[:3, 3] = 2.0 * scene.lighting.light_dir_world  # between the box and the light, behind the camera
+    wall = box_shape("wall", (1.2, 1.2, 1.2), Material((0.1, 0.1, 0.1), 1.0), 1.0)
+    both = replace(box, casts_shadow=True)
+    lit, passed, passed_too, shaded = (
+        blender.draw(replace(scene, things=things), GEOMETRY)
+        for things in (
+            (box,),
+            (box, Placed(wall, T, casts_shadow=False)),
+            (both, Placed(wall, T, casts_shadow=False)),
+            (both, Placed(wall, T, casts_shadow=True)),
+        )
+    )
+    seen = lit.ids == 1
+    assert seen.sum() > 200
+    assert (shaded.ids == lit.ids).all()
+    bright = lit.radiance[seen].mean()
+    assert passed.radiance[seen].mean() == pytest.approx(bright, rel=0.1)
+    assert passed_too.radiance[seen].mean() == pytest.approx(bright, rel=0.1)
+    assert shaded.radiance[seen].mean() < 0.2 * bright
+
+
 def test_a_killed_blender_is_replaced(blender: CyclesProcess) -> None:
     scene = lone_box(np.ones((64, 128, 3)), 0.0)
     before = blender.draw(scene, GEOMETRY)
