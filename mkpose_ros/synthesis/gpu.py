@@ -43,11 +43,16 @@ class Group:
     first: int
     count: int
 
+    @property
+    def kind(self) -> tuple[bool, bool]:
+        """Which program draws it: with a texture, of glass."""
+        return self.texture is not None, self.material.transmissive
+
 
 class Mesh:
     """A shape's buffers."""
 
-    def __init__(self, gl: Any, surface: Any, silhouette: Any, shape: Shape, textures: list) -> None:
+    def __init__(self, gl: Any, surfaces: dict, silhouette: Any, shape: Shape, textures: list) -> None:
         order = np.argsort(shape.face_materials, kind="stable")
         count = len(shape.vertices_m)
         uv = np.zeros((count, 2), np.float32) if shape.uv is None else shape.uv
@@ -55,9 +60,6 @@ class Mesh:
         table = np.concatenate([shape.vertices_m, shape.normals, uv, handle[:, None]], axis=1).astype(np.float32)
         self._buffers = [gl.buffer(table.tobytes()), gl.buffer(shape.faces[order].astype(np.int32).tobytes())]
         vertices, indices = self._buffers
-        self.surface = gl.vertex_array(
-            surface, [(vertices, "3f 3f 2f 1f", "in_position", "in_normal", "in_uv", "in_handle")], indices
-        )
         self.silhouette = gl.vertex_array(silhouette, [(vertices, "3f 24x", "in_position")], indices)
         per_material = np.bincount(shape.face_materials, minlength=len(shape.materials))
         firsts = np.cumsum([0, *per_material])
@@ -66,18 +68,23 @@ class Mesh:
             for material, texture, first, faces in zip(shape.materials, textures, firsts, per_material, strict=False)
             if faces
         ]
+        layout = (vertices, "3f 3f 2f 1f", "in_position", "in_normal", "in_uv", "in_handle")
+        self.surfaces = {  # skip_errors: a program without a texture has no in_uv
+            kind: gl.vertex_array(surfaces[kind], [layout], indices, skip_errors=True)
+            for kind in {group.kind for group in self.groups}
+        }
 
     def release(self) -> None:
         """Free the buffers; textures are shared and belong to the cache."""
-        for thing in (self.surface, self.silhouette, *self._buffers):
+        for thing in (*self.surfaces.values(), self.silhouette, *self._buffers):
             thing.release()
 
 
 class MeshCache:
     """Meshes by shape name and textures by array, the least recently used released first."""
 
-    def __init__(self, gl: Any, surface: Any, silhouette: Any, capacity: int) -> None:
-        self._gl, self._programs, self._capacity = gl, (surface, silhouette), capacity
+    def __init__(self, gl: Any, surfaces: dict, silhouette: Any, capacity: int) -> None:
+        self._gl, self._programs, self._capacity = gl, (surfaces, silhouette), capacity
         self._meshes: OrderedDict[str, tuple[Mesh, tuple[int, ...]]] = OrderedDict()
         self._textures: dict[
             int, list

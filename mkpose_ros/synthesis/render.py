@@ -61,11 +61,15 @@ class Renderer:
 
     def __init__(self, cached_meshes: int = 256) -> None:
         self._gl = open_context()
-        self._surface = self._gl.program(shaders.SURFACE_VERTEX, shaders.SURFACE_FRAGMENT)
+        self._surfaces = {
+            (mapped, glass): self._gl.program(shaders.SURFACE_VERTEX, shaders.surface_fragment(mapped, glass))
+            for mapped in (False, True)
+            for glass in (False, True)
+        }
         self._background = self._gl.program(shaders.BACKGROUND_VERTEX, shaders.BACKGROUND_FRAGMENT)
         self._silhouette = self._gl.program(shaders.POSITION_VERTEX, shaders.EMPTY_FRAGMENT)
         self._sky = self._gl.vertex_array(self._background, [])
-        self._meshes = MeshCache(self._gl, self._surface, self._silhouette, cached_meshes)
+        self._meshes = MeshCache(self._gl, self._surfaces, self._silhouette, cached_meshes)
         self._shadow_map = self._gl.depth_texture((_SHADOW_PX, _SHADOW_PX))
         self._shadow_map.compare_func = "<="
         self._shadow_buffer = self._gl.framebuffer(depth_attachment=self._shadow_map)
@@ -133,47 +137,49 @@ class Renderer:
         self._shadow_map.use(2)
         k = scene.camera.intrinsics
         P = projection(k)
-        for program in (self._surface, self._background):
+        for program in (*self._surfaces.values(), self._background):
             program["R_world_cam"].write(_gl(R_world_cam))
             program["environment"].value = 1
         self._background["pinhole"].value = (P[0, 0], P[1, 1], P[0, 2], P[1, 2])
-        s = self._surface
-        s["projection"].write(_gl(P))
-        s["shadow_from_cam"].write(_gl(shadow_from_cam))
-        s["irradiance"].write(harmonics.astype("f4").tobytes())
-        s["environment_levels"].value = 4.0
-        s["light_dir"].value = tuple(R_world_cam.T @ light.light_dir_world)
-        s["light_radiance"].value = tuple(float(v) for v in light.light_radiance)
-        s["shadow_map"].value, s["behind"].value, s["albedo_map"].value = 2, 3, 0
-        s["shadow_blur"].value = float(light.shadow_blur_m * 0.5 * np.linalg.norm(shadow_from_cam[0, :3]))
         T_cam_world = invert_pose(scene.camera.T_world_cam)
         blockers = [_blocker(t, T_cam_world) for t in things if t.casts_shadow][: shaders.MAX_BLOCKERS]
         table = np.zeros((shaders.MAX_BLOCKERS, 4), np.float32)
         table[: len(blockers)] = np.reshape(blockers, (-1, 4))
-        s["blockers"].write(table.tobytes())
+        for (mapped, glass), s in self._surfaces.items():
+            s["projection"].write(_gl(P))
+            s["shadow_from_cam"].write(_gl(shadow_from_cam))
+            s["irradiance"].write(harmonics.astype("f4").tobytes())
+            s["environment_levels"].value = 4.0
+            s["light_dir"].value = tuple(R_world_cam.T @ light.light_dir_world)
+            s["light_radiance"].value = tuple(float(v) for v in light.light_radiance)
+            s["shadow_map"].value = 2
+            s["shadow_blur"].value = float(light.shadow_blur_m * 0.5 * np.linalg.norm(shadow_from_cam[0, :3]))
+            s["blockers"].write(table.tobytes())
+            if mapped:
+                s["albedo_map"].value = 0
+            if glass:
+                s["behind"].value = 3
 
     def _draw_surfaces(self, drawn: list, T_cam_world: np.ndarray, transmissive: bool) -> None:
-        s = self._surface
         blocker = -1
         for thing, mesh in drawn:
             blocker += thing.casts_shadow
-            groups = [g for g in mesh.groups if g.material.transmissive == transmissive]
-            if not groups:
-                continue
-            s["T_cam_obj"].write(_gl(T_cam_world @ thing.T_world_obj))
-            s["nocs_scale"].value = 1.0 / max(float(np.linalg.norm(thing.shape.size_m)), 1e-6)
-            s["instance_id"].value = thing.instance_id
-            s["own_blocker"].value = blocker if thing.casts_shadow else -1
-            for group in groups:
+            for group in mesh.groups:
                 material = group.material
-                s["albedo"].value = tuple(float(v) for v in linear_from_srgb(np.array(material.albedo)))
-                s["has_map"].value = group.texture is not None
+                if material.transmissive != transmissive:
+                    continue
+                s = self._surfaces[group.kind]
+                s["T_cam_obj"].write(_gl(T_cam_world @ thing.T_world_obj))
+                s["nocs_scale"].value = 1.0 / max(float(np.linalg.norm(thing.shape.size_m)), 1e-6)
+                s["instance_id"].value = thing.instance_id
+                s["own_blocker"].value = blocker if thing.casts_shadow else -1
                 s["roughness"].value = float(np.clip(material.roughness, 0.03, 1.0))
                 s["metallic"].value = float(material.metallic)
-                s["transmissive"].value = material.transmissive
                 if group.texture is not None:
                     group.texture.use(0)
-                mesh.surface.render(self._gl.TRIANGLES, vertices=group.count, first=group.first)
+                else:
+                    s["albedo"].value = tuple(float(v) for v in linear_from_srgb(np.array(material.albedo)))
+                mesh.surfaces[group.kind].render(self._gl.TRIANGLES, vertices=group.count, first=group.first)
 
     def _draw_shadow(self, scene: Scene, drawn: list) -> np.ndarray:
         """Fill the shadow map; the (4, 4) clip matrix of the light from the world."""

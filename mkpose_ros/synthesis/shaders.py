@@ -7,7 +7,7 @@ projection does not flip y; see ``render.projection``.
 from __future__ import annotations
 
 __all__ = ["BACKGROUND_FRAGMENT", "BACKGROUND_VERTEX", "EMPTY_FRAGMENT", "MAX_BLOCKERS", "POSITION_VERTEX",
-           "SURFACE_FRAGMENT", "SURFACE_VERTEX"]  # fmt: skip
+           "SURFACE_VERTEX", "surface_fragment"]  # fmt: skip
 
 MAX_BLOCKERS = 10
 
@@ -31,15 +31,12 @@ void main() {
 }
 """
 
-SURFACE_FRAGMENT = """
-#version 330
+_SURFACE_FRAGMENT = """
 const float PI = 3.14159265;
 uniform vec3 albedo;           // linear
-uniform sampler2D albedo_map;
-uniform bool has_map;
+uniform sampler2D albedo_map;  // where MAPPED is 1
 uniform float roughness;
 uniform float metallic;
-uniform bool transmissive;
 uniform uint instance_id;
 uniform mat3 R_world_cam;
 uniform vec3 irradiance[9];    // of the environment, spherical harmonics already folded with the cosine lobe
@@ -51,7 +48,7 @@ uniform sampler2DShadow shadow_map;
 uniform float shadow_blur;     // in texture coordinates
 uniform vec4 blockers[10];     // spheres (centre, radius or 0) that shade their surroundings
 uniform int own_blocker;
-uniform sampler2D behind;      // the opaque scene, for what is seen through glass
+uniform sampler2D behind;      // the opaque scene, for what is seen through glass (GLASS is 1)
 in vec3 position; in vec3 normal; in vec2 uv; in vec3 nocs; in float handle; in vec3 shadow;
 layout(location = 0) out vec4 out_color;    // linear radiance
 layout(location = 1) out vec4 out_geometry; // NOCS, depth along z in metres
@@ -101,10 +98,10 @@ void main() {
     if (nv < 0.0) { n = -n; nv = -nv; }
     nv = max(nv, 1e-3);
     vec3 base = albedo;
-    if (has_map) {  // sRGB to linear by a cubic: a fraction of the cost of sRGB textures in software
-        vec3 c = texture(albedo_map, uv).rgb;
-        base = c * (c * (c * 0.305306 + 0.682171) + 0.012523);
-    }
+#if MAPPED  // sRGB to linear by a cubic: a fraction of the cost of sRGB textures in software
+    vec3 c = texture(albedo_map, uv).rgb;
+    base = c * (c * (c * 0.305306 + 0.682171) + 0.012523);
+#endif
     vec3 f0 = mix(vec3(0.04), base, metallic);
 
     // Environment: Karis' analytic fit of the split-sum table.
@@ -129,20 +126,26 @@ void main() {
         vec3 fresnel = f0 + (1.0 - f0) * (g * g * g * g * g);
         radiance += lit() * nl * light_radiance * ((1.0 - fresnel) * diffuse + spread * visible * fresnel);
     }
-    if (transmissive) {
-        vec2 size = vec2(textureSize(behind, 0));
-        vec2 bend = -n.xy * 0.06 * (1.0 - nv) ;
-        vec3 through = texture(behind, clamp(gl_FragCoord.xy / size + bend, 0.001, 0.999)).rgb;
-        float edge = pow(1.0 - nv, 3.0);
-        radiance = through * mix(vec3(1.0), base, 0.35 + 0.5 * edge) * (1.0 - 0.5 * edge) + mirror + 0.06 * radiance;
-    }
+#if GLASS
+    vec2 size = vec2(textureSize(behind, 0));
+    vec2 bend = -n.xy * 0.06 * (1.0 - nv) ;
+    vec3 through = texture(behind, clamp(gl_FragCoord.xy / size + bend, 0.001, 0.999)).rgb;
+    float edge = pow(1.0 - nv, 3.0);
+    radiance = through * mix(vec3(1.0), base, 0.35 + 0.5 * edge) * (1.0 - 0.5 * edge) + mirror + 0.06 * radiance;
+#endif
     out_color = vec4(min(radiance, vec3(6e4)), 1.0);
     out_geometry = vec4(nocs, position.z);
     float infrared = clamp(dot(base, vec3(0.6, 0.3, 0.1)), 0.0, 1.0);
-    uint gloss = transmissive ? 255u : uint(200.0 * (1.0 - roughness));
+    uint gloss = GLASS == 1 ? 255u : uint(200.0 * (1.0 - roughness));
     out_code = uvec4(instance_id + (handle > 0.5 ? 128u : 0u), uint(255.0 * nv), uint(255.0 * infrared), gloss);
 }
 """
+
+
+def surface_fragment(mapped: bool, glass: bool) -> str:
+    """The fragment shader of a kind of material: programs of their own, as llvmpipe runs both sides of an if."""
+    return f"#version 330\n#define MAPPED {int(mapped)}\n#define GLASS {int(glass)}\n{_SURFACE_FRAGMENT}"
+
 
 BACKGROUND_VERTEX = """
 #version 330

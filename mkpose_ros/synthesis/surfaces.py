@@ -61,7 +61,7 @@ def random_surface(rng: np.random.Generator, pictures: Sequence[Path] = ()) -> M
         texture = _picture(pictures[int(rng.integers(len(pictures)))])
     else:
         texture = _texture(int(rng.integers(len(_KINDS))), int(rng.integers(_VARIANTS)))
-    return Material(tuple(float(v) for v in texture.mean(axis=(0, 1)) / 255.0), roughness, 0.0, texture)
+    return Material(tuple(float(v) for v in texture[::8, ::8].mean(axis=(0, 1)) / 255.0), roughness, 0.0, texture)
 
 
 def box_shape(name: str, size_m: Sequence[float], material: Material, tile_m: float) -> Shape:
