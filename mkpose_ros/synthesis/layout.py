@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.transform import Rotation
+from shapely import affinity
 
 from mkpose_ros.geometry.rotations import compose_pose
 from mkpose_ros.synthesis.scene import Placed
@@ -147,7 +148,7 @@ def _put_beside(
         reach = spread_m * (1.0 + attempt / 20.0) * np.sqrt(rng.random())
         angle = rng.uniform(0.0, 2.0 * np.pi)
         x, y = reach * np.cos(angle), reach * np.sin(angle)
-        moved = shapely.affinity.translate(outline, x, y)
+        moved = affinity.translate(outline, x, y)
         if rests and moved.distance(taken) < _GAP_M:
             continue
         return _rest(shape, instance_id, R, upright, np.array([x, y, -local[:, 2].min()]), local)
@@ -170,7 +171,7 @@ def _put_on(
     if where is None:
         return None
     others = [r for r in rests if r is not base]
-    outline = shapely.affinity.translate(footprint(local), *where)
+    outline = affinity.translate(footprint(local), *where)
     if any(outline.distance(r.footprint) < _GAP_M for r in others):
         return None
     z = _drop_height(base.placed.shape, base.vertices, shape, local, where)
