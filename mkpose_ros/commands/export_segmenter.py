@@ -42,7 +42,7 @@ def export_segmenter(
 
     Give either --run (ours), or --detectron2-config and --weights.
     """
-    from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run
+    from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run, load_run
 
     if (run_folder is None) == (detectron2_config is None):
         raise click.UsageError("give either --run, or --detectron2-config and --weights")
@@ -51,7 +51,7 @@ def export_segmenter(
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 
-            write_detectron2(model, detectron2_out)
+            write_detectron2(load_run(run_folder)[0], detectron2_out)
     else:
         from mkpose_ros.segmentation.detectron2_export import export_detectron2
 

@@ -43,6 +43,16 @@ class FrozenBatchNorm(nn.Module):
             self.register_buffer(name, torch.full((channels,), value))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
+    @torch.no_grad()
+    def merge_into(self, conv: nn.Conv2d) -> None:
+        """Move the scale into the convolution's weights; what stays is a shift."""
+        scale, shift = self.scale_and_shift()
+        conv.weight.mul_(scale[:, None, None, None])
+        self.eps = 0.0
+        for values, constant in ((self.weight, 1.0), (self.running_mean, 0.0), (self.running_var, 1.0)):
+            values.fill_(constant)
+        self.bias.copy_(shift)
+
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         return scale, self.bias - self.running_mean * scale
@@ -112,6 +122,14 @@ class EfficientNetLite(nn.Module):
         self._frozen_stages = stages
         for module in [self._conv_stem, *self._blocks[: self.stage_ends[stages - 1] if stages else 0]]:
             module.requires_grad_(False)
+
+    def merge_norms(self) -> None:
+        """Move every batch norm's scale into its convolution, for export; the output stays the same."""
+        self._bn0.merge_into(self._conv_stem)
+        for block in self._blocks:
+            for norm, conv in (("_bn0", "_expand_conv"), ("_bn1", "_depthwise_conv"), ("_bn2", "_project_conv")):
+                if hasattr(block, norm):
+                    getattr(block, norm).merge_into(getattr(block, conv))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = F.relu6(conv_norm(images, self._conv_stem, self._bn0))

@@ -54,8 +54,13 @@ def load_run(run: Path) -> tuple[MaskRcnn, int]:
 
 
 def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) -> MaskRcnn:
-    """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata."""
+    """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata.
+
+    Weights are stored in half precision, which halves the file; the module returned has the same rounded weights.
+    """
     model, step = load_run(run)
+    model.backbone.bottom_up.merge_norms()
+    model.half().float()
     config = model.config
     metadata = {
         "name": f"maskrcnn-efficientnet-{config.backbone}",
@@ -89,10 +94,30 @@ def write_onnx(model: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
             dynamic_axes={name: {0: "objects"} for name in OUTPUTS},
         )
     graph = onnx.load(path)
+    _store_in_half(graph)
     described = {"kind": "segmenter", "format_version": FORMAT_VERSION, **metadata}
     onnx.helper.set_model_props(graph, {"mkpose": json.dumps(described)})
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
+
+
+def _store_in_half(model: Any) -> None:
+    """Store large weights that half precision holds exactly in that; a Cast restores them when the file is loaded."""
+    import onnx
+
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(weight)
+        half = values.astype(np.float16)
+        if values.size < 256 or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = weight.name
+        weight.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
 
 
 def agreement(
