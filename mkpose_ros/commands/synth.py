@@ -58,7 +58,7 @@ def _prepare_cycles(ctx: click.Context, param: click.Parameter, value: bool) -> 
     "--renderer",
     type=click.Choice(["opengl", "cycles"]),
     default="opengl",
-    help="What draws colour; cycles is photoreal, a hundred times slower and needs --prepare-cycles once.",
+    help="What draws colour; cycles is photoreal, hundreds of times slower and needs --prepare-cycles once.",
 )
 @click.option(
     "--prepare-cycles",

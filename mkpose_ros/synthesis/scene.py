@@ -74,7 +74,7 @@ class SceneConfig:
     elevation_deg: tuple[float, float] = (10.0, 80.0)
     focal_px: tuple[float, float] = (400.0, 1100.0)  # at a width of 640 pixels
     sensor: str = "random"  # or one of SENSORS
-    renderer: str = "opengl"  # or "cycles": photoreal colour, a hundred times slower
+    renderer: str = "opengl"  # or "cycles": photoreal colour, hundreds of times slower
     environments: Path | None = None  # a folder of .hdr / .exr, used for half of the scenes
     pictures: Path | None = None  # a folder of images, used for half of the table and wall textures
     min_visible_px: int = 60  # an object seen by fewer pixels, or by a smaller part, has no ground truth
