@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from mkpose_ros.errors import MkposeError
 from mkpose_ros.training.baselines import mean_shape_icp, nocs_umeyama, principal_box, umeyama
+from mkpose_ros.training.comparison import compare
+from mkpose_ros.training.trainer import Trainer
 
 
 def test_umeyama_recovers_a_similarity():
@@ -62,3 +65,14 @@ def test_icp_lays_a_template_on_its_own_copy(made_up_samples):
     poses = mean_shape_icp(samples, lambda _: shape)
     placed = shape @ poses.rotation[0].T + poses.translation_m[0]
     assert np.abs(placed - shape @ R.T).max() < 0.01
+
+
+def test_the_network_stands_beside_its_yardsticks(tiny, tmp_path, shard_folder):
+    pytest.importorskip("open3d")
+    Trainer(tiny("run", "steps=2", "validate_every=2")).train()
+    rows = compare(tmp_path / "run" / "best.safetensors", [str(shard_folder)], limit=4)
+    assert next(iter(rows)) == "mean box by principal axes"
+    assert len(rows) == 4
+    assert all(row["instances"] == 4 for row in rows.values())
+    with pytest.raises(MkposeError, match="no crops"):
+        compare(tmp_path / "run" / "best.safetensors", [str(tmp_path / "nothing")])
