@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 try:
-    import message_filters
+    from message_filters import ApproximateTimeSynchronizer, SimpleFilter
 except ImportError:  # no ROS distribution, only the wheels
-    message_filters = None
+    ApproximateTimeSynchronizer = SimpleFilter = None
 
 __all__ = ["OwnSynchronizer", "RosSynchronizer", "Synchronizer", "open_synchronizer", "stamp_ns"]
 
@@ -39,7 +39,7 @@ def stamp_ns(message: Any) -> int:
 
 def open_synchronizer(n_streams: int, queue_size: int, slop_s: float, callback: MatchCallback) -> Synchronizer:
     """message_filters' synchroniser where it is installed, otherwise our own."""
-    kind = OwnSynchronizer if message_filters is None else RosSynchronizer
+    kind = OwnSynchronizer if SimpleFilter is None else RosSynchronizer
     return kind(n_streams, queue_size, slop_s, callback)
 
 
@@ -98,8 +98,8 @@ class RosSynchronizer:
             self._callback(*self._matched)
 
     def reset(self) -> None:
-        self._filters = [message_filters.SimpleFilter() for _ in range(self._n_streams)]
-        self._upstream = message_filters.ApproximateTimeSynchronizer(self._filters, self._queue_size, self._slop_s)
+        self._filters = [SimpleFilter() for _ in range(self._n_streams)]
+        self._upstream = ApproximateTimeSynchronizer(self._filters, self._queue_size, self._slop_s)
         self._upstream.registerCallback(self._keep)
         self._matched: tuple[Any, ...] | None = None
 

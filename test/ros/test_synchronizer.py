@@ -14,7 +14,7 @@ KINDS = [
     synchronizer.OwnSynchronizer,
     pytest.param(
         synchronizer.RosSynchronizer,
-        marks=pytest.mark.skipif(synchronizer.message_filters is None, reason="message_filters is not installed"),
+        marks=pytest.mark.skipif(synchronizer.SimpleFilter is None, reason="message_filters is not installed"),
     ),
 ]
 
