@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that the system packages behind some features are there: `g++` to compile the ROS messages, `egl` to render.
+# Makes sure that the system packages behind some features are there: `g++` to compile the ROS messages, `egl` to render and to ray cast.
 # Installs what is missing with apt where that is allowed, otherwise says what to install. Nothing happens when all is there.
 missing=""
 for feature in "$@"; do
@@ -8,7 +8,9 @@ for feature in "$@"; do
       command -v g++ >/dev/null || missing="$missing g++"
       ;;
     egl)
-      for pair in libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 libGLESv2.so.2:libgles2; do
+      # The last four are open3d's.
+      for pair in libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 libGLESv2.so.2:libgles2 \
+        libGL.so.1:libgl1 libX11.so.6:libx11-6 libudev.so.1:libudev1 libusb-1.0.so.0:libusb-1.0-0; do
         /sbin/ldconfig -p | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
       done
       ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/libgallium* >/dev/null 2>&1 || missing="$missing libgl1-mesa-dri"
