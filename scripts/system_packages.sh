@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes sure that the system packages behind some features are there: `g++` to compile the ROS messages, `egl` to render and to ray cast.
+# Makes sure that the system packages behind some features are there: `g++` to compile the ROS messages, `egl` to render and
+# to cast rays.
 # Installs what is missing with apt where that is allowed, otherwise says what to install. Nothing happens when all is there.
 missing=""
 for feature in "$@"; do
@@ -13,7 +14,7 @@ for feature in "$@"; do
         libGL.so.1:libgl1 libX11.so.6:libx11-6 libudev.so.1:libudev1 libusb-1.0.so.0:libusb-1.0-0; do
         /sbin/ldconfig -p | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
       done
-      ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/libgallium* >/dev/null 2>&1 || missing="$missing libgl1-mesa-dri"
+      ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/libgallium* 2>/dev/null | grep -q . || missing="$missing libgl1-mesa-dri"
       ;;
   esac
 done
