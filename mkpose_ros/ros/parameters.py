@@ -142,7 +142,11 @@ class Settings:
         "Categories to detect, lower-case names separated by commas; empty: all that the model knows.",
         check=_check_names,
     )
-    min_score: float = _parameter(0.5, "Objects with a lower score are not published.", limits=(0.0, 1.0))
+    min_score: float = _parameter(
+        0.3,
+        "Objects with a lower score are not published; the shipped segmenter is an early checkpoint, unsure of itself.",
+        limits=(0.0, 1.0),
+    )
     max_objects: int = _parameter(16, "Most objects in one message; the best scores are kept.", limits=(1, 100))
 
     # Pose
