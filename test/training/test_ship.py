@@ -16,6 +16,7 @@ from mkpose_ros.training.ship import Shipment, ship
 from mkpose_ros.training.trainer import Trainer
 
 
+@pytest.mark.slow  # traces the network
 def test_a_run_becomes_a_model_that_says_what_it_is(tiny, tmp_path):
     Trainer(tiny("run", "steps=4", "validate_every=4")).train()
     shipment = ship(tmp_path / "run", tmp_path / "models")
