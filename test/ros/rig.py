@@ -19,6 +19,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from mkpose_ros.msg import ObjectPoseArray
 from rcl_interfaces.msg import Parameter as ParameterMsg
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -76,6 +77,7 @@ class Rig:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.node_name = node_name
+        self._clients: dict[str, Client] = {}
         self.detections: list[ObjectPoseArray] = []
         self.markers: list[MarkerArray] = []
         self.diagnostics: list[DiagnosticArray] = []
@@ -117,12 +119,25 @@ class Rig:
     # Calls
 
     def call(self, service_type: type, name: str, request: object, timeout_s: float = 15.0) -> object:
-        client = self.node.create_client(service_type, f"{self.node_name}/{name}")
-        self.until(client.service_is_ready, timeout_s, f"service {name}")
+        client = self._client(service_type, name, timeout_s)
         future = client.call_async(request)
+        if name.startswith(("get_", "describe_")):  # harmless to ask again, should DDS have lost the answer
+            end = time.monotonic() + 4.0
+            while not future.done() and time.monotonic() < end:
+                self.executor.spin_once(timeout_sec=0.02)
+            future = future if future.done() else client.call_async(request)
         self.until(future.done, timeout_s, f"answer of {name}")
-        self.node.destroy_client(client)
         return future.result()
+
+    def _client(self, service_type: type, name: str, timeout_s: float) -> Client:
+        """The client of a service, made once: a server may lose its answer to a client it has met a moment ago."""
+        if name not in self._clients:
+            client = self.node.create_client(service_type, f"{self.node_name}/{name}")
+            self.until(client.service_is_ready, timeout_s, f"service {name}")
+            self.spin(0.3)
+            self._clients[name] = client
+        self.until(self._clients[name].service_is_ready, timeout_s, f"service {name}")
+        return self._clients[name]
 
     def change_state(self, transition: str) -> bool:
         request = ChangeState.Request()
