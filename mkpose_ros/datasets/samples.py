@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mkpose_ros.inference.crops import make_crops
+from mkpose_ros.segmentation.masks import mask_box
 from mkpose_ros.types import FrameSample, Instance, ObjectTruth
 
 __all__ = ["MASK_NOISE", "CropSamples", "SampleConfig", "concatenate", "spoil_mask", "training_samples"]
@@ -71,11 +72,10 @@ def training_samples(sample: FrameSample, config: SampleConfig, rng: np.random.G
         others = (sample.instance_ids > 0) & ~mask
         for _ in range(config.views):
             noisy = mask if rng.random() < config.clean_share else spoil_mask(mask, others, rng)
-            box = _box_of(noisy)
-            if box is None:
+            if not noisy.any():
                 continue
             truths.append(truth)
-            instances.append(Instance(noisy, box.astype(np.float32), truth.category, 1.0))
+            instances.append(Instance(noisy, mask_box(noisy), truth.category, 1.0))
     if not instances:
         return None
     crops = make_crops(sample.frame, instances, crop_px=config.crop_px, n_points=config.n_points, rng=rng)
@@ -109,7 +109,7 @@ def spoil_mask(mask: np.ndarray, others: np.ndarray, rng: np.random.Generator) -
     """
     names = list(MASK_NOISE)
     chosen = rng.choice(len(names), size=rng.integers(1, 3), replace=False, p=[0.35, 0.15, 0.2, 0.1, 0.1, 0.1])
-    x0, y0, x1, y1 = _box_of(mask)
+    x0, y0, x1, y1 = mask_box(mask).astype(int)
     pad = max(8, max(x1 - x0, y1 - y0) // 4)
     top, left = max(0, y0 - pad), max(0, x0 - pad)
     window = (slice(top, y1 + pad), slice(left, x1 + pad))  # noise is local: work on the object's window only
@@ -125,7 +125,7 @@ def spoil_mask(mask: np.ndarray, others: np.ndarray, rng: np.random.Generator) -
 
 def _low_resolution(mask: np.ndarray, _others: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A Mask R-CNN head's look: a soft 28x28 map of the box, resized and cut at 0.5."""
-    x0, y0, x1, y1 = _box_of(mask)
+    x0, y0, x1, y1 = mask_box(mask).astype(int)
     soft = cv2.resize(mask[y0:y1, x0:x1].astype(np.float32), (28, 28), interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(soft, (0, 0), rng.uniform(0.3, 1.2)) + rng.normal(0.0, 0.08, soft.shape).astype(np.float32)
     result = np.zeros_like(mask)
@@ -187,11 +187,3 @@ MASK_NOISE = {
     "partial": _partial,
     "holes": _holes,
 }
-
-
-def _box_of(mask: np.ndarray) -> np.ndarray | None:
-    """The tight box x0, y0, x1, y1 (exclusive) of a mask, None when it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])

@@ -14,7 +14,7 @@ from mkpose_ros.errors import ModelError
 
 __all__ = ["FORMAT_VERSION", "ModelMetadata", "file_hash", "parse_metadata", "read_metadata"]
 
-FORMAT_VERSION = 1  # of the model's inputs, outputs and metadata; raised when one of them changes its meaning
+FORMAT_VERSION = 1  # of checkpoints and exported models: inputs, outputs, metadata; raised when a meaning changes
 METADATA_KEY = "mkpose"  # of the ONNX metadata_props entry that holds the JSON
 METADATA_PROPS_FIELD = 14  # onnx.proto: ModelProto.metadata_props
 

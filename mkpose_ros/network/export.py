@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from mkpose_ros.errors import DependencyError, InputError
 from mkpose_ros.inference.base import INPUTS, OUTPUTS
+from mkpose_ros.inference.metadata import FORMAT_VERSION
 from mkpose_ros.network.config import ModelConfig
-from mkpose_ros.network.model import FORMAT_VERSION, MKPose, load_checkpoint
+from mkpose_ros.network.model import MKPose, load_checkpoint
 
 __all__ = [
     "PRECISIONS",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mkpose_ros.errors import InputError, ModelError
+from mkpose_ros.inference.metadata import FORMAT_VERSION
 from mkpose_ros.network.config import ModelConfig, config_from_dict
 from mkpose_ros.network.fusion import FeatureFusion
 from mkpose_ros.network.heads import NocsHead, PoseSizeHead, Reconstructor, UncertaintyHead
@@ -16,9 +17,7 @@ from mkpose_ros.network.image import ImageEncoder
 from mkpose_ros.network.keypoints import GraphAttention, KeypointDetector, ObjectFeatures, TextTokens
 from mkpose_ros.network.points import PointNet2
 
-__all__ = ["FORMAT_VERSION", "MKPose", "ModelOutput", "load_checkpoint", "save_checkpoint"]
-
-FORMAT_VERSION = 1  # of checkpoints and exported models; raised when old weights stop fitting
+__all__ = ["MKPose", "ModelOutput", "load_checkpoint", "save_checkpoint"]
 
 
 class ModelOutput(NamedTuple):

@@ -115,11 +115,9 @@ class EfficientNetLite(nn.Module):
             self.stage_ends.append(len(blocks))
             self.channels |= {level: channels for level, stage in LEVEL_STAGES.items() if stage == index}
         self._blocks = nn.ModuleList(blocks)
-        self._frozen_stages = 0
 
     def freeze(self, stages: int) -> None:
         """Train neither the stem nor the first `stages` stages, and keep no graph of them."""
-        self._frozen_stages = stages
         for module in [self._conv_stem, *self._blocks[: self.stage_ends[stages - 1] if stages else 0]]:
             module.requires_grad_(False)
 
