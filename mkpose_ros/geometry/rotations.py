@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-__all__ = ["compose_pose", "invert_pose", "project_to_rotation", "quaternion_xyzw", "rotation_angle_rad"]
+__all__ = [
+    "compose_pose",
+    "invert_pose",
+    "project_to_rotation",
+    "quaternion_xyzw",
+    "rotation_angle_rad",
+    "rotations_of",
+    "turns_of",
+]
 
 
 def compose_pose(rotation: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
@@ -48,3 +56,29 @@ def project_to_rotation(M: np.ndarray) -> np.ndarray:
     """The rotation (3, 3) nearest to M in the Frobenius norm, determinant +1 (Kabsch, 1976)."""
     U, _, Vt = np.linalg.svd(np.asarray(M, dtype=np.float64))
     return U @ np.diag([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))]) @ Vt
+
+
+def rotations_of(turns_rad: np.ndarray) -> np.ndarray:
+    """The rotations (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues), many at once and cheap for few."""
+    x, y, z = np.moveaxis(turns_rad, -1, 0)
+    zero = np.zeros_like(x)
+    K = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
+    # sinc is exact at zero: sin(a) / a and (1 - cos(a)) / a^2 = sinc(a / 2)^2 / 2.
+    return np.eye(3) + np.sinc(angle / np.pi) * K + 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2 * (K @ K)
+
+
+def turns_of(R: np.ndarray) -> np.ndarray:
+    """The rotation vectors (..., 3) in radians, of length <= pi, of rotations (..., 3, 3); also near a half turn."""
+    skew = np.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], axis=-1)
+    sine2 = np.sqrt((skew * skew).sum(axis=-1))  # twice the sine
+    cosine2 = np.trace(R, axis1=-2, axis2=-1) - 1.0
+    angle = np.arctan2(sine2, cosine2)
+    turns = skew * (angle / np.where(sine2 > 1e-9, sine2, 2.0))[..., None]
+    half = (sine2 < 1e-6) & (cosine2 < 0.0)
+    if half.any():  # the skew part vanishes; R + 1 is twice the axis' outer product: take its longest column
+        outer = R[half] + np.eye(3)
+        column = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+        axis = np.take_along_axis(outer, column[..., None, None], axis=-1)[..., 0]
+        turns[half] = axis / np.linalg.norm(axis, axis=-1, keepdims=True) * angle[half][..., None]
+    return turns

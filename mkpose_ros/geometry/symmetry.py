@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mkpose_ros.geometry.rotations import rotation_angle_rad
+from mkpose_ros.geometry.rotations import rotation_angle_rad, rotations_of
 from mkpose_ros.types import Symmetry
 
-__all__ = ["AXES", "align_to_reference", "finite_rotations", "symmetric_rotation_error_rad"]
+__all__ = ["AXES", "align_all", "align_to_reference", "finite_rotations", "symmetric_rotation_error_rad"]
 
 AXES = {"x": np.array([1.0, 0.0, 0.0]), "y": np.array([0.0, 1.0, 0.0]), "z": np.array([0.0, 0.0, 1.0])}
 
@@ -47,15 +47,48 @@ def align_to_reference(R: np.ndarray, R_reference: np.ndarray, symmetry: Symmetr
     return candidates[np.argmin(rotation_angle_rad(candidates, R_reference[None]))]
 
 
+def align_all(R: np.ndarray, R_reference: np.ndarray, symmetries: tuple[Symmetry, ...]) -> np.ndarray:
+    """`align_to_reference` of many rotations at once: (N, 3, 3) each to its own (N, 3, 3) under its own symmetry."""
+    group, infinite = _candidates(symmetries)
+    candidates = R[:, None] @ group  # (N, G, 3, 3)
+    for axis, rows in zip(AXES.values(), infinite, strict=True):
+        if rows.any():
+            relative = np.swapaxes(candidates[rows], -1, -2) @ R_reference[rows][:, None]
+            candidates[rows] = candidates[rows] @ rotations_of(_twist_rad(relative, axis)[..., None] * axis)
+    # The trace of A^T B is 1 + 2 cos of the angle between A and B.
+    best = np.argmax((candidates * R_reference[:, None]).sum(axis=(-2, -1)), axis=1)
+    return candidates[np.arange(len(R)), best]
+
+
+@lru_cache(maxsize=256)
+def _candidates(symmetries: tuple[Symmetry, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The finite turns (N, G, 3, 3) of each symmetry, padded with identities; who is infinite about x, y, z (3, N)."""
+    groups = [finite_rotations(symmetry) for symmetry in symmetries]
+    padded = np.tile(np.eye(3), (len(groups), max(map(len, groups)), 1, 1))
+    for row, group in zip(padded, groups, strict=True):
+        row[: len(group)] = group
+    return padded, np.array([[name in s.infinite_axes for s in symmetries] for name in AXES])
+
+
 def _turn_about_axis(R: np.ndarray, R_reference: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """R turned about its own axis so that it is as near as possible to R_reference."""
-    relative = R.T @ R_reference
-    # The twist of the swing-twist decomposition maximises trace(turn^T relative).
-    vector = np.array(
-        [relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]]
+    return R @ rotations_of(_twist_rad(R.T @ R_reference, axis) * axis)
+
+
+def _twist_rad(relative: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """The angle (...) of the turn about an axis that comes nearest to rotations (..., 3, 3).
+
+    It is the twist of the swing-twist decomposition, which maximises trace(turn^T relative).
+    """
+    skew = np.stack(
+        [
+            relative[..., 2, 1] - relative[..., 1, 2],
+            relative[..., 0, 2] - relative[..., 2, 0],
+            relative[..., 1, 0] - relative[..., 0, 1],
+        ],
+        axis=-1,
     )
-    angle = np.arctan2(vector @ axis, np.trace(relative) - axis @ relative @ axis)
-    return R @ Rotation.from_rotvec(axis * angle).as_matrix()
+    return np.arctan2(skew @ axis, np.trace(relative, axis1=-2, axis2=-1) - (relative @ axis) @ axis)
 
 
 def symmetric_rotation_error_rad(R_a: np.ndarray, R_b: np.ndarray, symmetry: Symmetry) -> float:

@@ -7,38 +7,40 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mkpose_ros.types import ObjectPose
+
 __all__ = ["associate", "mask_iou"]
 
 _FORBIDDEN = 1e6
 
 
-def associate(
-    distances: np.ndarray, overlaps: np.ndarray, allowed: np.ndarray, *, gate_distance: float
-) -> list[tuple[int, int]]:
-    """Pairs (track, detection) of least total cost.
-
-    distances (T, D): centre distance over the object's largest extent; overlaps (T, D): mask IoU in [0, 1] between the
-    track's last mask and the detection; allowed (T, D) bool: same category. A pair farther than gate_distance in 3D is
-    never made, whatever its overlap: masks of a nested or hidden object overlap too.
-    """
-    if distances.size == 0:
+def associate(costs: np.ndarray, possible: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (track, detection) of least total cost (T, D) among the possible ones (T, D) bool; most pairs first."""
+    if costs.size == 0:
         return []
-    cost = distances + (1.0 - overlaps)
-    possible = allowed & (distances <= gate_distance)
-    rows, columns = linear_sum_assignment(np.where(possible, cost, _FORBIDDEN))
+    rows, columns = linear_sum_assignment(np.where(possible, costs, _FORBIDDEN))
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if possible[r, c]]
 
 
-def mask_iou(masks_a: Sequence[np.ndarray | None], masks_b: Sequence[np.ndarray | None]) -> np.ndarray:
-    """IoU (A, B) of boolean masks (H, W), looked at every fourth pixel; 0 where a mask is missing."""
-    iou = np.zeros((len(masks_a), len(masks_b)))
-    thinned_b = [None if mask is None else mask[::4, ::4].copy() for mask in masks_b]  # strided access is slow
-    for i, mask_a in enumerate(masks_a):
-        if mask_a is None:
+def mask_iou(a: Sequence[ObjectPose], b: Sequence[ObjectPose], wanted: np.ndarray) -> np.ndarray:
+    """IoU (A, B) of the masks of detections where it is wanted (A, B) bool; 0 elsewhere or where a mask is missing.
+
+    Every second row and column is looked at, and only where the tight boxes meet.
+    """
+    iou = np.zeros((len(a), len(b)))
+    for i, j in np.argwhere(wanted):
+        first, second = a[i].mask, b[j].mask
+        if first is None or second is None or first.shape != second.shape:
             continue
-        a = mask_a[::4, ::4].copy()
-        for j, b in enumerate(thinned_b):
-            if b is not None and b.shape == a.shape:
-                union = np.count_nonzero(a | b)
-                iou[i, j] = np.count_nonzero(a & b) / union if union else 0.0
+        x0, y0 = np.maximum(a[i].box2d[:2], b[j].box2d[:2]).astype(int).tolist()
+        x1, y1 = np.minimum(a[i].box2d[2:], b[j].box2d[2:]).astype(int).tolist()
+        if x1 > x0 and y1 > y0:
+            window = np.s_[y0 - y0 % 2 : y1 : 2, x0 - x0 % 2 : x1 : 2]
+            common = np.count_nonzero(first[window] & second[window])
+            iou[i, j] = common / max(_area(a[i]) + _area(b[j]) - common, 1)
     return iou
+
+
+def _area(detection: ObjectPose) -> int:
+    x0, y0, x1, y1 = detection.box2d.astype(int).tolist()
+    return int(np.count_nonzero(detection.mask[y0 - y0 % 2 : y1 : 2, x0 - x0 % 2 : x1 : 2]))

@@ -4,34 +4,47 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mkpose_ros.geometry.rotations import invert_pose
 from mkpose_ros.tracking.association import associate, mask_iou
 from mkpose_ros.tracking.config import TrackerConfig
-from mkpose_ros.tracking.filter import PoseFilter
+from mkpose_ros.tracking.filter import FilterBank, turn_covariances
 from mkpose_ros.types import ObjectPose, RgbdFrame
 
 __all__ = ["Tracker"]
 
+_OTHER_CATEGORY_COST = 0.5  # of a pair, beside a distance of up to 1 and a missing overlap of up to 1
+_FRESH_NS = 300_000_000  # a mask is compared with the next one for this long; then the camera may have moved on
+
 
 @dataclass
 class _Track:
-    """What is remembered of one object."""
+    """What is remembered of one object beside its filter."""
 
-    track_id: str
-    filter: PoseFilter
     last: ObjectPose  # the latest detection, as measured
     last_seen_ns: int
+    confirmed: bool
+    category: str  # believed
+    track_id: str = ""
     hits: int = 1
-    confirmed: bool = False
-    outliers: int = 0  # innovations over the gate, in a row
+    evidence: dict[str, float] = field(default_factory=dict)  # score, summed up and fading, by category
+
+    def see(self, detection: ObjectPose, stamp_ns: int, config: TrackerConfig) -> None:
+        """Remember a detection and count it for its category; the believed one changes when another leads clearly."""
+        self.last, self.last_seen_ns = detection, stamp_ns
+        for category in self.evidence:
+            self.evidence[category] *= config.category_memory
+        self.evidence[detection.category] = self.evidence.get(detection.category, 0.0) + detection.score
+        best = max(self.evidence, key=self.evidence.__getitem__)
+        if self.evidence[best] > config.category_lead * self.evidence[self.category]:
+            self.category = best
 
 
 class Tracker:
-    """Keeps an identity and a filtered pose for every object.
+    """Keeps an identity, a category and a filtered pose for every object.
 
     `update` is called once a frame, in order of stamps; it adds no delay: what it returns belongs to the frame given.
     """
@@ -44,7 +57,9 @@ class Tracker:
     def reset(self) -> None:
         """Forget all tracks (a bag loop, a jump of the clock). Ids go on counting, so that none is used twice."""
         self._tracks: list[_Track] = []
+        self._filters = FilterBank(self._config)  # row i is that of track i
         self._stamp_ns: int | None = None
+        self._T_world_cam: np.ndarray | None = None  # at the last frame
 
     @property
     def tracks(self) -> dict[str, ObjectPose]:
@@ -54,97 +69,97 @@ class Tracker:
     def update(self, frame: RgbdFrame, objects: Sequence[ObjectPose]) -> list[ObjectPose]:
         """The confirmed objects seen in this frame, with track_id, filtered pose, size and covariance.
 
-        objects: the frame's estimates in the camera frame. frame.T_world_cam is given in every frame or in none: a
-        change resets the tracks, and so does a stamp that goes backwards.
+        objects: the frame's estimates in the camera frame. Where frame.T_world_cam is given, objects are filtered in
+        the world; it may come and go. A stamp that goes backwards resets the tracks.
         """
-        stamp_ns, T_world_cam = frame.stamp_ns, frame.T_world_cam
-        at_rest = T_world_cam is not None
-        if self._stamp_ns is not None and (stamp_ns < self._stamp_ns or at_rest != self._at_rest):
+        if self._stamp_ns is not None and frame.stamp_ns < self._stamp_ns:
             self.reset()
-        dt_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
-        self._stamp_ns, self._at_rest = stamp_ns, at_rest
-        T_ref_cam = np.eye(4) if T_world_cam is None else T_world_cam
-        for track in self._tracks:
-            track.filter.predict(dt_s, at_rest=at_rest)
-
-        pairs = self._associate(objects, T_ref_cam)
-        taken = {detection: self._tracks[track] for track, detection in pairs}
-        seen: list[_Track] = []
-        for index, detection in enumerate(objects):
-            if index in taken:
-                self._absorb(taken[index], detection, stamp_ns, T_ref_cam)
-                seen.append(taken[index])
-            else:
-                seen.append(self._give_birth(detection, stamp_ns, T_ref_cam))
-        self._bury(stamp_ns)
-        return [self._publish(track, T_ref_cam) for track in seen if track.confirmed]
-
-    def _associate(self, objects: Sequence[ObjectPose], T_ref_cam: np.ndarray) -> list[tuple[int, int]]:
-        shape = (len(self._tracks), len(objects))
-        if 0 in shape:
+        self._predict(frame)
+        T_ref_cam = np.eye(4) if frame.T_world_cam is None else frame.T_world_cam
+        if not objects:
+            self._bury(frame.stamp_ns)
             return []
-        centres_m = np.stack([(T_ref_cam @ o.T_cam_obj)[:3, 3] for o in objects])
-        predicted_m = np.stack([track.filter.T_ref_obj[:3, 3] for track in self._tracks])
-        extents_m = np.array([track.filter.size_m.max() for track in self._tracks])
-        distances = np.linalg.norm(predicted_m[:, None] - centres_m[None], axis=-1) / extents_m[:, None]
-        overlaps = mask_iou([track.last.mask for track in self._tracks], [o.mask for o in objects])
-        allowed = np.array([[track.last.category == o.category for o in objects] for track in self._tracks])
-        return associate(distances, overlaps, allowed, gate_distance=self._config.gate_distance)
+        poses = T_ref_cam @ np.stack([o.T_cam_obj for o in objects])
+        covariances = turn_covariances(T_ref_cam[:3, :3], np.stack([o.covariance for o in objects]))
+        sizes_m = np.stack([o.size_m for o in objects])
+        track_of = dict.fromkeys(range(len(objects)), -1)
+        track_of.update((d, t) for t, d in self._associate(objects, poses[:, :3, 3], frame.stamp_ns))
+        rows = np.array(list(track_of.values()))
+        old, new = rows >= 0, rows < 0
+        if old.any():
+            symmetries = tuple(o.symmetry for o, known in zip(objects, old, strict=True) if known)
+            self._filters.update(rows[old], poses[old], covariances[old], sizes_m[old], symmetries)
+        rows[new] = len(self._tracks) + np.arange(np.count_nonzero(new))
+        self._filters.add(poses[new], covariances[new], sizes_m[new])
+        for row, detection in zip(rows, objects, strict=True):
+            self._see(int(row), detection, frame.stamp_ns)
+        published = self._publish(rows, invert_pose(T_ref_cam))
+        self._bury(frame.stamp_ns)
+        return published
 
-    def _give_birth(self, detection: ObjectPose, stamp_ns: int, T_ref_cam: np.ndarray) -> _Track:
-        config = self._config
-        T_ref_obj, covariance = _to_reference(detection, T_ref_cam)
-        state = PoseFilter(config, T_ref_obj, covariance, detection.size_m)
-        sure = detection.score >= config.sure_score or config.min_hits <= 1
-        track = _Track("", state, detection, stamp_ns, confirmed=sure)
-        self._name_when_confirmed(track)
-        self._tracks.append(track)
-        return track
+    def _predict(self, frame: RgbdFrame) -> None:
+        known, T_world_cam = self._T_world_cam, frame.T_world_cam
+        if self._stamp_ns is not None:
+            self._filters.predict((frame.stamp_ns - self._stamp_ns) * 1e-9, at_rest=known is not None)
+            if known is None and T_world_cam is not None:
+                self._filters.change_reference(T_world_cam)
+            elif known is not None and T_world_cam is None:
+                self._filters.change_reference(invert_pose(known))
+        self._stamp_ns, self._T_world_cam = frame.stamp_ns, T_world_cam
 
-    def _absorb(self, track: _Track, detection: ObjectPose, stamp_ns: int, T_ref_cam: np.ndarray) -> None:
-        """Update a track with its detection; innovations over the gate are left out until they insist."""
+    def _associate(self, objects: Sequence[ObjectPose], centres_m: np.ndarray, stamp_ns: int) -> list[tuple[int, int]]:
+        if not self._tracks:
+            return []
         config = self._config
-        T_ref_obj, covariance = _to_reference(detection, T_ref_cam)
-        innovation = track.filter.innovation(T_ref_obj, covariance, detection.size_m, detection.symmetry)
-        track.outliers = track.outliers + 1 if innovation.distance2 > config.innovation_gate else 0
-        if track.outliers >= config.reset_after:
-            track.filter.reset(T_ref_obj, covariance)
-            track.outliers = 0
-        elif track.outliers == 0:
-            track.filter.update(innovation)
-        track.hits += 1
-        track.last, track.last_seen_ns = detection, stamp_ns
+        extents_m = self._filters.sizes_m.max(axis=1, keepdims=True)
+        distances = np.linalg.norm(self._filters.centres_m[:, None] - centres_m, axis=-1) / extents_m
+        near = distances <= config.gate_distance  # whatever the overlap: masks of a nested or hidden object overlap too
+        same = np.array([[o.category in track.evidence for o in objects] for track in self._tracks])
+        overlaps = mask_iou([track.last for track in self._tracks], objects, near)
+        fresh = np.array([[stamp_ns - track.last_seen_ns <= _FRESH_NS] for track in self._tracks])
+        alike = np.where(fresh, overlaps >= config.other_category_iou, distances <= config.other_category_distance)
+        costs = distances + (1.0 - overlaps) + _OTHER_CATEGORY_COST * ~same
+        return associate(costs, near & (same | alike))
+
+    def _see(self, row: int, detection: ObjectPose, stamp_ns: int) -> None:
+        """Remember a detection of a track, or of a new one where the row is the next."""
+        config = self._config
+        if row == len(self._tracks):
+            sure = detection.score >= config.sure_score or config.min_hits <= 1
+            evidence = {detection.category: detection.score}
+            self._tracks.append(_Track(detection, stamp_ns, sure, detection.category, evidence=evidence))
+        else:
+            self._tracks[row].see(detection, stamp_ns, config)
+            self._tracks[row].hits += 1
+        track = self._tracks[row]
         track.confirmed = track.confirmed or track.hits >= config.min_hits
-        self._name_when_confirmed(track)
-
-    def _name_when_confirmed(self, track: _Track) -> None:
         if track.confirmed and not track.track_id:
-            category = track.last.category
-            self._counts[category] += 1
-            track.track_id = f"{category}_{self._counts[category]}"
+            self._counts[track.category] += 1
+            track.track_id = f"{track.category}_{self._counts[track.category]}"
 
     def _bury(self, stamp_ns: int) -> None:
         config = self._config
-        self._tracks = [
-            track
-            for track in self._tracks
-            if (stamp_ns - track.last_seen_ns) * 1e-9
-            <= (config.max_occlusion_s if track.confirmed else config.max_tentative_s)
-        ]
-
-    def _publish(self, track: _Track, T_ref_cam: np.ndarray) -> ObjectPose:
-        T_cam_ref = invert_pose(T_ref_cam)
-        turn = np.kron(np.eye(2), T_cam_ref[:3, :3])
-        return replace(
-            track.last,
-            T_cam_obj=T_cam_ref @ track.filter.T_ref_obj,
-            size_m=track.filter.size_m,
-            covariance=turn @ track.filter.covariance @ turn.T,
-            track_id=track.track_id,
+        limits_s = [config.max_occlusion_s if track.confirmed else config.max_tentative_s for track in self._tracks]
+        alive = np.array(
+            [(stamp_ns - t.last_seen_ns) * 1e-9 <= limit for t, limit in zip(self._tracks, limits_s, strict=True)], bool
         )
+        if not alive.all():
+            self._tracks = [track for track, lives in zip(self._tracks, alive, strict=True) if lives]
+            self._filters.keep(alive)
 
-
-def _to_reference(detection: ObjectPose, T_ref_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A detection's pose (4, 4) and covariance (6, 6) in the reference frame."""
-    turn = np.kron(np.eye(2), T_ref_cam[:3, :3])
-    return T_ref_cam @ detection.T_cam_obj, turn @ detection.covariance @ turn.T
+    def _publish(self, rows: np.ndarray, T_cam_ref: np.ndarray) -> list[ObjectPose]:
+        poses = T_cam_ref @ self._filters.poses[rows]
+        covariances = turn_covariances(T_cam_ref[:3, :3], self._filters.covariances[rows])
+        sizes_m = self._filters.sizes_m[rows]
+        return [
+            replace(
+                track.last,
+                category=track.category,
+                T_cam_obj=poses[i],
+                size_m=sizes_m[i],
+                covariance=covariances[i],
+                track_id=track.track_id,
+            )
+            for i, track in enumerate(self._tracks[row] for row in rows)
+            if track.confirmed
+        ]

@@ -210,3 +210,56 @@ def test_detections_of_another_category_never_join_a_track():
     tracker.update(_at(0), [_object("mug", T)])
     (out,) = tracker.update(_at(PERIOD_NS), [replace(_object("mug", T), category="cup")])
     assert out.track_id == "cup_1"
+
+
+def _masked(category: str, x0: int, *, x_m: float = 0.0, score: float = 0.9) -> ObjectPose:
+    mask = np.zeros((48, 64), bool)
+    mask[10:30, x0 : x0 + 20] = True
+    pose = _object(category, compose_pose(np.eye(3), [x_m, 0, 1.0]), score=score)
+    return replace(pose, mask=mask, box2d=np.float32([x0, 10, x0 + 20, 30]))
+
+
+def test_an_object_whose_category_flickers_keeps_its_id_and_its_commoner_category():
+    tracker = Tracker()
+    seen = ["bottle", "can", "bottle", "bottle", "can", "bottle", "can", "bottle", "bottle"]
+    out = [tracker.update(_at(k * PERIOD_NS), [_masked(c, 20)])[0] for k, c in enumerate(seen)]
+    assert {o.track_id for o in out} == {"bottle_1"}
+    assert {o.category for o in out} == {"bottle"}
+
+
+def test_a_can_that_stands_for_a_bottle_long_enough_becomes_a_can_under_the_same_id():
+    tracker = Tracker()
+    for k, category in enumerate(["bottle"] * 5 + ["can"] * 20):
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_masked(category, 20)])
+    assert (out.category, out.track_id) == ("can", "bottle_1")
+
+
+def test_another_thing_in_a_bowl_is_no_bowl():
+    tracker = Tracker()
+    tracker.update(_at(0), [_masked("bowl", 10)])
+    inside = replace(_masked("can", 24), T_cam_obj=compose_pose(np.eye(3), [0.01, 0, 1.0]))  # IoU 0.18
+    (out,) = tracker.update(_at(PERIOD_NS), [inside])
+    assert out.track_id == "can_1"
+
+
+def test_a_can_seen_upside_down_every_third_frame_is_never_published_in_between():
+    tracker, rng = Tracker(), np.random.default_rng(8)
+    upright = compose_pose(np.eye(3), [0, 0, 1.0])
+    flipped = compose_pose(np.diag([1.0, -1.0, -1.0]), [0, 0, 1.0])
+    for k in range(60):
+        truth = flipped if k % 3 == 2 else upright
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_object("can", _measure(rng, truth, ROUND), symmetry=ROUND)])
+        assert symmetric_rotation_error_rad(out.T_cam_obj[:3, :3], np.eye(3), ROUND) < np.radians(15)
+
+
+def test_a_transform_that_comes_and_goes_costs_no_id():
+    tracker, rng = Tracker(), np.random.default_rng(9)
+    T_world_obj, ids, errors_m = compose_pose(np.eye(3), [0.1, 0.0, 0.0]), set(), []
+    for k in range(40):
+        T_cam_obj = invert_pose(_camera(k * 0.1)) @ T_world_obj
+        known = _camera(k * 0.1) if k % 10 < 7 else None
+        (out,) = tracker.update(_at(k * PERIOD_NS, known), [_object("mug", _measure(rng, T_cam_obj, NONE))])
+        ids.add(out.track_id)
+        errors_m.append(np.linalg.norm(out.T_cam_obj[:3, 3] - T_cam_obj[:3, 3]))
+    assert ids == {"mug_1"}
+    assert max(errors_m[10:]) < 0.03
