@@ -15,7 +15,9 @@ from mkpose_ros.errors import EngineError, InputError, MkposeError
 from mkpose_ros.inference.base import PoseEngine, blank_inputs
 from mkpose_ros.inference.engine import ENGINES, open_engine, physical_cores
 
-__all__ = ["bench_engines"]
+__all__ = ["BENCHED", "bench_engines"]
+
+BENCHED = (*ENGINES, "openvino-bf16")  # every engine, and OpenVINO in the arithmetic that it must be asked for
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 def bench_engines(
     models: Sequence[Path],
     *,
-    engines: Sequence[str] = tuple(ENGINES),
+    engines: Sequence[str] = BENCHED,
     batches: Sequence[int] = (1, 4, 8),
     repeats: int = 30,
     threads: int = 0,
@@ -70,7 +72,8 @@ def _open_all(
         for name in engines:
             before = rss_mb()
             try:
-                engine = open_engine(model, name, threads=threads)
+                backend, bf16, _ = name.partition("-bf16")
+                engine = open_engine(model, backend, threads=threads, precision="bf16" if bf16 else "fp32")
             except InputError:
                 raise
             except MkposeError as error:

@@ -61,12 +61,11 @@ def engine(
     models: str, engines: str, batches: tuple[int, ...], repeats: int, threads: int, json_file: str | None, seed: int
 ) -> None:
     """Time the pose network on each engine, interleaved: runs of all take turns, so that all meet the same load."""
-    from mkpose_ros.bench.engine import bench_engines
-    from mkpose_ros.inference.engine import ENGINES
+    from mkpose_ros.bench.engine import BENCHED, bench_engines
 
     rows = bench_engines(
         [model_path(model) for model in models.split(",")],
-        engines=engines.split(",") if engines else tuple(ENGINES),
+        engines=engines.split(",") if engines else BENCHED,
         batches=batches,
         repeats=repeats,
         threads=threads,

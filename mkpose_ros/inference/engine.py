@@ -151,7 +151,7 @@ ENGINES = {  # in the order in which "auto" tries them; docs/engines.md has the 
     "tensorrt": _EngineSpec("tensorrt", "by NVIDIA's instructions, see docs/engines.md", _open_tensorrt("tensorrt")),
     "tensorrt-rtx": _EngineSpec("tensorrt_rtx", "tensorrt-rtx-cu13", _open_tensorrt("tensorrt-rtx")),
     "onnxruntime-cuda": _EngineSpec("onnxruntime", "onnxruntime-gpu", _open_onnxruntime_cuda),
-    "onnxruntime": _EngineSpec("onnxruntime", "mkpose_ros", _open_onnxruntime),
     "openvino": _EngineSpec("openvino", "mkpose_ros", _open_openvino),
+    "onnxruntime": _EngineSpec("onnxruntime", "mkpose_ros", _open_onnxruntime),
     "torch": _EngineSpec("torch", "mkpose_ros[train]", _open_torch),
 }

@@ -241,9 +241,24 @@ def test_warming_up_runs_the_sizes_that_are_slow_to_start(tiny_model, monkeypatc
     seen, run = [], engine._run
     monkeypatch.setattr(engine, "_run", lambda inputs: (seen.append(len(inputs["points"])), run(inputs))[1])
     engine.warm_up((4, 6))
-    assert seen == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert seen == [8, 4, 2, 1]
     engine.warm_up((4, 6), batches=(2, 5))
-    assert seen[8:] == [2, 5]
+    assert seen[4:] == [2, 5]
+
+
+def test_openvino_compiles_a_few_sizes_and_runs_others_in_pieces(tiny_model, make_inputs):
+    engine = open_engine(tiny_model, "openvino")
+    assert sorted(engine._requests) == [1]
+    engine.infer(make_inputs(7))
+    assert sorted(engine._requests) == [1, 2, 4]
+    engine.infer(make_inputs(16))
+    assert sorted(engine._requests) == [1, 2, 4, 8]
+
+
+def test_auto_takes_the_faster_cpu_engine(tiny_model, monkeypatch):
+    cpu = {name: spec for name, spec in ENGINES.items() if name in CPU_ENGINES}
+    monkeypatch.setattr("mkpose_ros.inference.engine.ENGINES", cpu)
+    assert open_engine(tiny_model).name == "openvino"
 
 
 def test_warming_up_an_engine_without_slow_starts_is_one_run(tiny_model):
