@@ -141,14 +141,13 @@ class EfficientNetLite(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """detectron2's FPN over c2..c5 and a max-pooled p6: (B, C, H / 4..64, W / 4..64) as {"p2".."p6"}."""
+    """detectron2's FPN over some levels up to c5 and a max-pooled p6: {"p2".."p6"}, p of (B, C, H / 2^p, W / 2^p)."""
 
-    def __init__(self, bottom_up: EfficientNetLite, channels: int) -> None:
+    def __init__(self, bottom_up: EfficientNetLite, channels: int, levels: tuple[int, ...] = (2, 3, 4, 5)) -> None:
         super().__init__()
-        self.bottom_up = bottom_up
-        for level, channels_in in bottom_up.channels.items():
-            index = level[1]
-            self.add_module(f"fpn_lateral{index}", nn.Conv2d(channels_in, channels, 1))
+        self.bottom_up, self.levels = bottom_up, levels
+        for index in levels:
+            self.add_module(f"fpn_lateral{index}", nn.Conv2d(bottom_up.channels[f"c{index}"], channels, 1))
             self.add_module(f"fpn_output{index}", nn.Conv2d(channels, channels, 3, padding=1))
         for name, module in self.named_children():
             if name != "bottom_up":
@@ -156,9 +155,12 @@ class FeaturePyramid(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        bottom = self.bottom_up(images)
+        return self.merge(self.bottom_up(images))
+
+    def merge(self, bottom: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The pyramid of the backbone's features."""
         pyramid, above = {}, None
-        for index in (5, 4, 3, 2):
+        for index in reversed(self.levels):
             x = getattr(self, f"fpn_lateral{index}")(bottom[f"c{index}"])
             if above is not None:
                 x = x + F.interpolate(above, scale_factor=2.0, mode="nearest")

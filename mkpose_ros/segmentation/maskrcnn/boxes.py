@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,11 +74,28 @@ def offset_by_group(boxes: Tensor, group: Tensor, side: float) -> Tensor:
     return boxes + (group.to(boxes.dtype) * (side + 1.0))[:, None]
 
 
+def _greedy(boxes: np.ndarray, iou: float, limit: int) -> Tensor:
+    """The rows of boxes (N, 4), best first, that suppression keeps: faster than sweeps over all pairs on a CPU."""
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0) * (y1 - y0)
+    alive, kept = np.arange(len(boxes)), []
+    while len(alive) and len(kept) < limit:
+        best, rest = alive[0], alive[1:]
+        kept.append(int(best))
+        wide = np.minimum(x1[best], x1[rest]) - np.maximum(x0[best], x0[rest])
+        high = np.minimum(y1[best], y1[rest]) - np.maximum(y0[best], y0[rest])
+        common = np.maximum(wide, 0) * np.maximum(high, 0)
+        alive = rest[common <= iou * np.maximum(areas[best] + areas[rest] - common, 1e-9)]
+    return torch.tensor(kept, dtype=torch.int64)
+
+
 class _Nms(torch.autograd.Function):
     @staticmethod
     def forward(context, boxes, scores, iou, limit, min_score):
         candidates = torch.nonzero(scores > min_score).flatten()
         order = candidates[torch.argsort(scores[candidates], descending=True, stable=True)]
+        if boxes.device.type == "cpu":
+            return order[_greedy(boxes[order].float().numpy(), iou, limit)]
         overlaps = torch.triu(box_iou(boxes[order], boxes[order]) > iou, diagonal=1)
         keep = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
         # The greedy answer is the fixed point of "kept: overlaps no better kept box", which a few sweeps reach.

@@ -23,9 +23,11 @@ class MaskRcnnConfig:
     backbone: str = "lite0"  # EfficientNet-Lite 0 or 2
     input_height: int = 288
     input_width: int = 384
+    pyramid: tuple[int, ...] = (2, 3, 4, 5)  # levels of the pyramid that boxes and masks are pooled from
     fpn_channels: int = 64
     anchor_sizes: tuple[tuple[float, ...], ...] = ((16, 24), (36, 54), (80, 116), (170, 240))  # of p3, p4, p5, p6
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
+    box_head_convolutions: int = 0  # of fpn_channels, before the two layers
     box_head_channels: int = 256
     mask_head_channels: int = 64
     mask_head_convolutions: int = 3
@@ -43,6 +45,8 @@ class MaskRcnnConfig:
             )
         if self.backbone not in ("lite0", "lite2"):
             raise InputError(f"segmenter config: backbone {self.backbone!r}, expected lite0 or lite2")
+        if self.pyramid not in ((2, 3, 4, 5), (3, 4, 5)):
+            raise InputError(f"segmenter config: pyramid {self.pyramid}, expected levels 2 to 5 or 3 to 5")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class SegmenterTrainConfig:
     frozen_stages: int = 3  # of the backbone's seven, and its stem; all batch norms are frozen
     rpn_samples: int = 128  # anchors an image
     roi_samples: int = 64  # proposals an image, a quarter of them on objects
+    mask_samples: int = 16  # of those on objects, the most that masks are learnt from
     scale_range: tuple[float, float] = (0.7, 1.5)  # of the picture against the input
     paste_probability: float = 0.3  # objects of another picture pasted in
     min_object_px: int = 60  # of the input; smaller visible areas are no training objects

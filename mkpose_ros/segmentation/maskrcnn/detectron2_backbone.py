@@ -17,7 +17,7 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, PIXEL_MEAN, PIXEL_STD, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
-from mkpose_ros.segmentation.maskrcnn.roi_align import LEVELS, SAMPLES
+from mkpose_ros.segmentation.maskrcnn.roi_align import SAMPLES
 
 __all__ = ["build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
 
@@ -62,7 +62,11 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
             "PIXEL_STD": [PIXEL_STD] * 3,
             "BACKBONE": {"NAME": build_efficientnet_lite_fpn_backbone.__name__},
             "EFFICIENTNET_LITE": {"NAME": config.backbone},
-            "FPN": {"IN_FEATURES": BOTTOM_UP_LEVELS, "OUT_CHANNELS": config.fpn_channels, "NORM": ""},
+            "FPN": {
+                "IN_FEATURES": [f"c{level}" for level in config.pyramid],
+                "OUT_CHANNELS": config.fpn_channels,
+                "NORM": "",
+            },
             "PROPOSAL_GENERATOR": {"NAME": "RPN"},
             "ANCHOR_GENERATOR": {
                 "SIZES": [list(sizes) for sizes in config.anchor_sizes],
@@ -78,13 +82,15 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
             },
             "ROI_HEADS": {
                 "NAME": "StandardROIHeads",
-                "IN_FEATURES": [f"p{level}" for level in LEVELS],
+                "IN_FEATURES": [f"p{level}" for level in config.pyramid],
                 "NUM_CLASSES": len(config.categories),
                 "NMS_THRESH_TEST": config.nms_iou,
                 "SCORE_THRESH_TEST": config.min_score,
             },
             "ROI_BOX_HEAD": {
                 "NAME": "FastRCNNConvFCHead",
+                "NUM_CONV": config.box_head_convolutions,
+                "CONV_DIM": config.fpn_channels,
                 "NUM_FC": 2,
                 "FC_DIM": config.box_head_channels,
                 "CLS_AGNOSTIC_BBOX_REG": True,

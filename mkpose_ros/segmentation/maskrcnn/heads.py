@@ -38,6 +38,12 @@ class BoxHead(nn.Module):
 
     def __init__(self, config: MaskRcnnConfig) -> None:
         super().__init__()
+        self._convolutions = config.box_head_convolutions
+        for index in range(self._convolutions):
+            convolution = nn.Conv2d(config.fpn_channels, config.fpn_channels, 3, padding=1)
+            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+            self.add_module(f"conv{index + 1}", convolution)
         self.fc1 = nn.Linear(config.fpn_channels * BOX_POOL**2, config.box_head_channels)
         self.fc2 = nn.Linear(config.box_head_channels, config.box_head_channels)
         for layer in (self.fc1, self.fc2):
@@ -45,7 +51,10 @@ class BoxHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        return F.relu(self.fc2(F.relu(self.fc1(pooled.flatten(1)))))
+        x = pooled
+        for index in range(self._convolutions):
+            x = F.relu(getattr(self, f"conv{index + 1}")(x))
+        return F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
 
 
 class BoxPredictor(nn.Module):

@@ -12,9 +12,9 @@ from mkpose_ros.segmentation.maskrcnn.boxes import box_iou, encode
 from mkpose_ros.segmentation.maskrcnn.config import SegmenterTrainConfig
 from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
-from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align, roi_align_pyramid
+from mkpose_ros.segmentation.maskrcnn.roi_align import SAMPLES, roi_align_pyramid
 
-__all__ = ["Truth", "losses"]
+__all__ = ["Truth", "losses", "mask_targets"]
 
 MASK_SIZE = 2 * MASK_POOL
 TRAIN_PRE_NMS, TRAIN_PROPOSALS = 150, 100
@@ -41,7 +41,11 @@ def losses(
         for i, truth in enumerate(truths):
             proposals = torch.cat([model.propose(rpn, i, TRAIN_PRE_NMS, TRAIN_PROPOSALS), truth.boxes])
             samples.append(_sample_proposals(proposals, truth, model, config.roi_samples, generator))
-    return result | _box_losses(model, pyramid, samples, truths) | _mask_loss(model, pyramid, samples, truths)
+    return (
+        result
+        | _box_losses(model, pyramid, samples, truths)
+        | _mask_loss(model, pyramid, samples, truths, config.mask_samples)
+    )
 
 
 def _rpn_losses(
@@ -110,29 +114,52 @@ def _draw(state: Tensor, count: int, share: float, generator: torch.Generator) -
 def _box_losses(
     model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
 ) -> dict[str, Tensor]:
-    pooled = [roi_align_pyramid(pyramid, i, boxes, BOX_POOL) for i, (boxes, _, _) in enumerate(samples)]
-    logits, deltas = model.roi_heads["box_predictor"](model.roi_heads["box_head"](torch.cat(pooled)))
+    boxes = torch.cat([b for b, _, _ in samples])
+    pooled = roi_align_pyramid(pyramid, _picture([b for b, _, _ in samples]), boxes, BOX_POOL)
+    logits, deltas = model.roi_heads["box_predictor"](model.roi_heads["box_head"](pooled))
     labels = torch.cat([label for _, label, _ in samples])
     wanted = torch.cat([t.boxes[m] if len(t.boxes) else b for (b, _, m), t in zip(samples, truths, strict=True)])
-    boxes = torch.cat([b for b, _, _ in samples])
     positive = torch.nonzero(labels < len(model.config.categories)).flatten()
     box = (deltas[positive] - encode(wanted[positive], boxes[positive], BOX_WEIGHTS)).abs().sum() / max(len(labels), 1)
     return {"class": F.cross_entropy(logits, labels), "box": box}
 
 
 def _mask_loss(
-    model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
+    model: MaskRcnn,
+    pyramid: dict[str, Tensor],
+    samples: list[tuple[Tensor, Tensor, Tensor]],
+    truths: list[Truth],
+    most: int,
 ) -> dict[str, Tensor]:
-    pooled, targets = [], []
-    for i, ((boxes, labels, matched), truth) in enumerate(zip(samples, truths, strict=True)):
-        positive = torch.nonzero(labels < len(model.config.categories)).flatten()
-        if len(positive) == 0:
-            continue
-        pooled.append(roi_align_pyramid(pyramid, i, boxes[positive], MASK_POOL))
-        for row in positive:
-            mask = truth.masks[matched[row]][None].to(torch.float32)
-            targets.append(roi_align(mask, boxes[row][None], MASK_SIZE, 1.0)[:, 0] >= 0.5)
-    if not pooled:
-        return {"mask": pyramid["p2"].sum() * 0.0}
-    logits = model.roi_heads["mask_head"](torch.cat(pooled))
+    found, targets = [], []
+    for (boxes, labels, matched), truth in zip(samples, truths, strict=True):
+        positive = torch.nonzero(labels < len(model.config.categories)).flatten()[:most]  # in random order
+        found.append(boxes[positive])
+        if len(positive):
+            targets.append(mask_targets(truth.masks, matched[positive], boxes[positive]))
+    if not targets:
+        return {"mask": pyramid["p5"].sum() * 0.0}
+    pooled = roi_align_pyramid(pyramid, _picture(found), torch.cat(found), MASK_POOL)
+    logits = model.roi_heads["mask_head"](pooled)
     return {"mask": F.binary_cross_entropy_with_logits(logits, torch.cat(targets).to(logits.dtype))}
+
+
+def _picture(boxes: list[Tensor]) -> Tensor:
+    """The picture (N,) of a batch that each box belongs to, given the boxes of each picture."""
+    counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
+    return torch.repeat_interleave(torch.arange(len(boxes), device=counts.device), counts)
+
+
+def mask_targets(masks: Tensor, chosen: Tensor, boxes: Tensor) -> Tensor:
+    """What the mask head is to say in each box (P, 4): (P, 28, 28) bool of masks (n, H, W) at the rows `chosen` (P,).
+
+    A cell is object when at least half of its 2x2 samples are, each the pixel that it falls into.
+    """
+    steps = MASK_SIZE * SAMPLES
+    fractions = (torch.arange(steps, device=boxes.device, dtype=boxes.dtype) + 0.5) / steps
+    positions = boxes[:, None, :2] + fractions[:, None] * (boxes[:, None, 2:] - boxes[:, None, :2])  # (P, steps, 2)
+    x = positions[..., 0].to(torch.int64).clamp(0, masks.shape[2] - 1)
+    y = positions[..., 1].to(torch.int64).clamp(0, masks.shape[1] - 1)
+    seen = masks[chosen[:, None, None], y[:, :, None], x[:, None, :]]
+    cells = seen.reshape(len(boxes), MASK_SIZE, SAMPLES, MASK_SIZE, SAMPLES).sum(dim=(2, 4))
+    return 2 * cells >= SAMPLES**2

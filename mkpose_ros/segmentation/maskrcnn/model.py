@@ -29,7 +29,7 @@ class MaskRcnn(nn.Module):
     def __init__(self, config: MaskRcnnConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = FeaturePyramid(EfficientNetLite(config.backbone), config.fpn_channels)
+        self.backbone = FeaturePyramid(EfficientNetLite(config.backbone), config.fpn_channels, config.pyramid)
         self.proposal_generator = nn.ModuleDict({"rpn_head": RpnHead(config)})
         self.roi_heads = nn.ModuleDict(
             {"box_head": BoxHead(config), "box_predictor": BoxPredictor(config), "mask_head": MaskHead(config)}
@@ -49,7 +49,7 @@ class MaskRcnn(nn.Module):
         return boxes, scores, labels, torch.sigmoid(self.roi_heads["mask_head"](pooled))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """The pyramid p2..p6 of (B, 3, H, W) uint8 images."""
+        """The pyramid, up to p6, of (B, 3, H, W) uint8 images."""
         return self.backbone((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
 
     def rpn(self, pyramid: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

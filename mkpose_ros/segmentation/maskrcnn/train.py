@@ -88,7 +88,9 @@ class _Trainer:
         self.model.backbone.bottom_up.freeze(config.frozen_stages)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.averaged = moving_average(self.model, config.ema)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, config), weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.model, config), weight_decay=config.weight_decay, fused=True
+        )
         if checkpoint is not None:
             self._restore(checkpoint)
         self.generator = torch.Generator()
