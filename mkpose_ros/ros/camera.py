@@ -1,10 +1,11 @@
 """The camera's topics: subscribes, pairs the messages by stamp and leaves complete frames in the mailbox.
 
-Its callbacks only keep references; images are decoded in the inference thread.
+Its callbacks run in a thread of their own and only keep references; images are decoded in the inference thread.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -22,6 +24,7 @@ from mkpose_ros.ros.frames import FrameMessages
 from mkpose_ros.ros.mailbox import Mailbox
 from mkpose_ros.ros.monitor import Monitor
 from mkpose_ros.ros.parameters import Settings
+from mkpose_ros.ros.reader import Reader, ReaderGroup
 from mkpose_ros.ros.streams import Stream, nearest_gap_s
 from mkpose_ros.ros.synchronizer import open_synchronizer, stamp_ns
 
@@ -33,7 +36,7 @@ _CLOCK_LEAP = Duration(seconds=10)  # a simulated clock that leaps forward furth
 
 
 class CameraInput:
-    """Subscriptions from construction to `close`; all methods run in the ROS executor's thread."""
+    """Subscriptions from construction to `close`; methods may be called from any thread."""
 
     def __init__(
         self,
@@ -42,19 +45,26 @@ class CameraInput:
         mailbox: Mailbox[FrameMessages],
         monitor: Monitor,
         is_wanted: Callable[[], bool],
+        on_fatal: Callable[[str], None],
     ) -> None:
+        """`is_wanted`: whether frames are to be processed now. `on_fatal`: told why no message can come any more."""
         self._node, self._mailbox, self._monitor, self._is_wanted = node, mailbox, monitor, is_wanted
         self._settings = settings
+        self._lock = threading.RLock()  # of all below, between the camera's thread and the executor's
         self.generation = 0
         self._info: CameraInfo | None = None
         self._depth_info: CameraInfo | None = None
+        self._arrival_ns = 0  # of the message in hand
         self._started = time.monotonic()
+        group = ReaderGroup()
         with ExitStack() as undo:  # of what was opened, when the rest fails
             # Before the images: a camera_info that came together with its image is served first.
-            self._info_stream = self._stream(undo, CameraInfo, "color/camera_info", self._on_info)
-            self._depth_info_stream = self._stream(undo, CameraInfo, "depth/camera_info", self._on_depth_info)
+            self._info_stream = self._stream(undo, group, CameraInfo, "color/camera_info", self._on_info)
+            self._depth_info_stream = self._stream(undo, group, CameraInfo, "depth/camera_info", self._on_depth_info)
             images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
-            self._images = [self._stream(undo, Image, topic, self._on_image, i) for i, topic in enumerate(images)]
+            self._images = [
+                self._stream(undo, group, Image, topic, self._on_image, i) for i, topic in enumerate(images)
+            ]
             self._synchronizer = self._new_synchronizer()
             self._forget()
             jumps = node.get_clock().create_jump_callback(
@@ -62,6 +72,8 @@ class CameraInput:
                 post_callback=self._on_clock_jump,
             )
             undo.callback(jumps.unregister)
+            streams = (self._info_stream, self._depth_info_stream, *reversed(self._images))  # colour last
+            undo.callback(Reader(node, [stream.subscription for stream in streams], on_fatal).close)
             self._opened = undo.pop_all()
 
     def close(self) -> None:
@@ -70,19 +82,28 @@ class CameraInput:
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
-        old, self._settings = self._settings, settings
-        if (old.slop, old.queue_size) != (settings.slop, settings.queue_size):
-            self._synchronizer = self._new_synchronizer()
+        with self._lock:
+            old, self._settings = self._settings, settings
+            if (old.slop, old.queue_size) != (settings.slop, settings.queue_size):
+                self._synchronizer = self._new_synchronizer()
 
     def reset(self) -> None:
         """Forget everything that waits: frames in hand count as stale from now on."""
-        self.generation += 1
-        self._synchronizer.reset()
-        self._mailbox.clear()
-        self._forget()
+        with self._lock:
+            self.generation += 1
+            self._synchronizer.reset()
+            self._mailbox.clear()
+            self._forget()
 
     def problems(self) -> list[str]:
         """What is wrong with the input now, in sentences; also logged, once in a while."""
+        with self._lock:
+            problems = self._find_problems()
+        for sentence in problems:
+            self._monitor.problem(f"input: {sentence.split(':')[0]}", sentence)
+        return problems
+
+    def _find_problems(self) -> list[str]:
         timeout_s = self._settings.stream_timeout
         now = time.monotonic()
         if now - self._started < timeout_s:
@@ -94,8 +115,6 @@ class CameraInput:
         ]
         if not problems and now - max(self._last_match, self._started) > timeout_s and self._is_wanted():
             problems.append(self._no_match())
-        for sentence in problems:
-            self._monitor.problem(f"input: {sentence.split(':')[0]}", sentence)
         return problems
 
     def _forget(self) -> None:
@@ -105,21 +124,25 @@ class CameraInput:
         self._last_match = time.monotonic()
         self._without_info: tuple[Image, ...] | None = None
 
-    def _stream(self, undo: ExitStack, kind: type, topic: str, callback: Callable[..., None], *first: Any) -> Stream:
+    def _stream(
+        self, undo: ExitStack, group: CallbackGroup, kind: type, topic: str, callback: Callable[..., None], *first: Any
+    ) -> Stream:
         profile = qos.IMAGE if kind is Image else qos.CAMERA_INFO
-        stream = Stream(self._node, kind, topic, profile, self._guarded(callback, *first), self._monitor)
+        stream = Stream(self._node, kind, topic, profile, self._guarded(callback, *first), self._monitor, group)
         undo.callback(stream.close)
         return stream
 
     def _new_synchronizer(self) -> Any:
         return open_synchronizer(len(self._images), self._settings.queue_size, self._settings.slop, self._on_match)
 
-    def _guarded(self, callback: Callable[..., None], *arguments: Any) -> Callable[[Any], None]:
-        """A callback whose exceptions are logged and counted: rclpy would end the node with them."""
+    def _guarded(self, callback: Callable[..., None], *arguments: Any) -> Callable[[Any, Any], None]:
+        """A callback whose exceptions are logged and counted: they would end the camera's thread."""
 
-        def guarded(message: Any) -> None:
+        def guarded(message: Any, info: Any) -> None:
             try:
-                callback(*arguments, message)
+                with self._lock:
+                    self._arrival_ns = _arrival_ns(info["received_timestamp"])
+                    callback(*arguments, message)
             except Exception:
                 self._monitor.error("callback_errors", f"input: a message was lost: {traceback.format_exc()}")
 
@@ -170,7 +193,7 @@ class CameraInput:
             info=self._info,
             depth_info=self._depth_info,
             masks=images[2] if len(images) > 2 else None,
-            arrival_ns=time.monotonic_ns(),
+            arrival_ns=self._arrival_ns,
             generation=self.generation,
         )
         self._monitor.count("frames")
@@ -206,3 +229,10 @@ class CameraInput:
             f"stamps are {1e3 * nearest_gap_s(color, depth):.1f} ms apart, slop is {1e3 * self._settings.slop:.1f} ms; "
             "synchronise the streams in the driver or raise slop"
         )
+
+
+def _arrival_ns(received_ns: int) -> int:
+    """The monotonic time at which the middleware got a message, of which it tells the system time (0: it does not)."""
+    waited_ns = time.time_ns() - received_ns
+    known = 0 <= waited_ns < 1_000_000_000  # else the system clock was set meanwhile
+    return time.monotonic_ns() - waited_ns * known

@@ -147,7 +147,7 @@ class MkposeNode(LifecycleNode):
 
     def _start(self) -> None:
         mailbox: Mailbox = Mailbox()
-        self._camera = CameraInput(self, self.settings, mailbox, self._monitor, self._is_wanted)
+        self._camera = CameraInput(self, self.settings, mailbox, self._monitor, self._is_wanted, self.fail)
         self._worker = Worker(
             self._pipeline,
             mailbox,

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 
@@ -32,26 +33,29 @@ class Stream:
         message_type: type,
         topic: str,
         profile: QoSProfile,
-        callback: Callable[[Any], None],
+        callback: Callable[[Any, Any], None],
         monitor: Monitor,
+        group: CallbackGroup,
     ) -> None:
+        """`callback`: gets the message and what the middleware tells of it (rclpy.subscription.MessageInfo)."""
         self._node, self._monitor = node, monitor
         self._last_heard: float | None = None
         self._was_silent = False
         self.stamps_ns: deque[int] = deque(maxlen=_REMEMBERED)
-        self._subscription = node.create_subscription(
+        self.subscription = node.create_subscription(
             message_type,
             topic,
             callback,
             profile,
+            callback_group=group,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
             qos_overriding_options=qos.overridable(),
         )
-        self.topic = self._subscription.topic_name  # as resolved: with namespace and remaps
+        self.topic = self.subscription.topic_name  # as resolved: with namespace and remaps
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_subscription(self.subscription)
 
     def saw(self, stamp_ns: int) -> None:
         """Note the arrival of a message."""
