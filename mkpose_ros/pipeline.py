@@ -13,8 +13,9 @@ import numpy as np
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.inference.estimator import PoseEstimator
+from mkpose_ros.mask_stream import MaskStream
 from mkpose_ros.segmentation.base import Segmenter
-from mkpose_ros.segmentation.postprocess import CleanConfig, clean_instances
+from mkpose_ros.segmentation.postprocess import CleanConfig
 from mkpose_ros.types import Instance, ObjectPose, RgbdFrame
 
 __all__ = ["STAGES", "Pipeline", "PipelineResult", "Tracker", "check_frame"]
@@ -27,6 +28,8 @@ class Tracker(Protocol):
 
     def update(self, frame: RgbdFrame, poses: list[ObjectPose]) -> list[ObjectPose]: ...
 
+    def reset(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class PipelineResult:
@@ -35,12 +38,14 @@ class PipelineResult:
     objects: list[ObjectPose]
     instances: list[Instance]
     stages_ms: dict[str, float]  # wall time of each of STAGES
+    mask_age_s: float = 0.0  # since the frame that was segmented; 0: this one
 
 
 class Pipeline:
     """Segmenter, pose estimator and, if wanted, tracker in a row; one frame at a time.
 
-    ``dropped`` counts the instances lost between segmentation and pose, by reason.
+    ``dropped`` counts the instances lost between segmentation and pose, by reason. ``segment_every`` and
+    ``mask_max_age_s`` say which frames are segmented, see `MaskStream`.
     """
 
     def __init__(
@@ -49,37 +54,46 @@ class Pipeline:
         estimator: PoseEstimator,
         tracker: Tracker | None = None,
         clean: CleanConfig | None = None,
+        *,
+        segment_every: int = 1,
+        mask_max_age_s: float = 0.5,
     ) -> None:
         self.segmenter = segmenter
         self.estimator = estimator
         self.tracker = tracker
         self.clean = clean or CleanConfig()
-        self._cleaned: Counter[str] = Counter()
+        self.masks = MaskStream(segmenter, every=segment_every, max_age_s=mask_max_age_s)
 
     @property
     def dropped(self) -> Counter[str]:
         """Instances without a pose since the start, by reason."""
-        return self._cleaned + self.estimator.dropped
+        return self.masks.dropped + self.estimator.dropped
 
     def process(self, frame: RgbdFrame) -> PipelineResult:
         """The objects of a frame. Raises InputError for an invalid frame, EngineError when an engine fails."""
         check_frame(frame)
         stages_ms: dict[str, float] = {}
         with _timed(stages_ms, "segmentation"):
-            instances = clean_instances(frame, self.segmenter.segment(frame), self.clean, self._cleaned)
+            masks = self.masks.masks(frame, self.clean)
         with _timed(stages_ms, "crops"):
-            batch = self.estimator.prepare(frame, instances)
+            batch = self.estimator.prepare(frame, masks.instances)
         with _timed(stages_ms, "engine"):
             outputs = self.estimator.run(batch)
         with _timed(stages_ms, "poses"):
             objects = self.estimator.finish(batch, outputs)
         with _timed(stages_ms, "tracking"):
             objects = self.tracker.update(frame, objects) if self.tracker else objects
-        return PipelineResult(objects, instances, stages_ms)
+        return PipelineResult(objects, masks.instances, stages_ms, masks.age_s)
+
+    def reset(self) -> None:
+        """Forget what earlier frames showed, as when time has jumped."""
+        self.masks.reset()
+        if self.tracker is not None:
+            self.tracker.reset()
 
     def close(self) -> None:
         """Free the segmenter and the engine. Safe to call twice."""
-        self.segmenter.close()
+        self.masks.close()
         self.estimator.engine.close()
 
 

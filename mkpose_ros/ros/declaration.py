@@ -54,6 +54,7 @@ def _descriptor(field: dataclasses.Field) -> ParameterDescriptor:
         description=meta["description"] + unit,
         additional_constraints=f"Takes effect {WHEN[meta['when']]}.{choices}",
         read_only=meta["when"] == "start",
+        dynamic_typing="|" in field.type,
     )
     if meta["limits"]:
         low, high = meta["limits"]

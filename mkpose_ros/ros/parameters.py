@@ -69,6 +69,11 @@ def _check_names(names: str) -> str | None:
     return f"categories are lower-case names separated by commas; got {', '.join(wrong)}" if wrong else None
 
 
+def _check_segment_every(value: str | int) -> str | None:
+    valid = value == "auto" or (str(value).isdecimal() and int(value) > 0)
+    return None if valid else f"expected auto or a whole number of frames from 1; got '{value}'"
+
+
 @dataclass(frozen=True)
 class Settings:
     """The values of all parameters at one moment; the node replaces it as a whole, between frames."""
@@ -136,6 +141,15 @@ class Settings:
         "to instance i of the c-th category (counted from 1), 0 to none.",
         when="configure",
         check=_check_names,
+    )
+    segment_every: str | int = _parameter(
+        "auto",
+        "Which frames are segmented: auto (as needed, beside the poses of newer frames), 1 (each), 2 (every other) ...",
+        when="configure",
+        check=_check_segment_every,
+    )
+    mask_max_age: float = _parameter(
+        0.5, "Masks carried between frames are never older.", unit="s", limits=(0.05, 10.0), when="configure"
     )
     classes: str = _parameter(
         "",
@@ -274,11 +288,11 @@ def _row(field: dataclasses.Field) -> str:
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
     span = ", ".join(meta["choices"]) or ("{} to {}".format(*meta["limits"]) if meta["limits"] else "")
-    kind = {"float": "double", "str": "string", "tuple[float, ...]": "double[]"}.get(field.type, field.type)
+    kinds = {"float": "double", "str": "string", "str | int": "string or int", "tuple[float, ...]": "double[]"}
     unit = f" {meta['unit']}" if meta["unit"] else ""
     return (
-        f"| `{field.name}` | {kind} | `{shown}`{unit} | {span}{unit if meta['limits'] else ''} | {WHEN[meta['when']]} "
-        f"| {meta['description']} |"
+        f"| `{field.name}` | {kinds.get(field.type, field.type)} | `{shown}`{unit} | {span}{unit if meta['limits'] else ''} "
+        f"| {WHEN[meta['when']]} | {meta['description']} |"
     )
 
 

@@ -12,6 +12,7 @@ from mkpose_ros.errors import InputError, MkposeError, ModelError
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
+from mkpose_ros.mask_stream import AUTO
 from mkpose_ros.pipeline import Pipeline
 from mkpose_ros.resources import share_path
 from mkpose_ros.ros.conversions import is_publishable
@@ -52,7 +53,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
     )
     engine.warm_up(features.shape)
     segmenter.segment(_grey_frame())
-    return Pipeline(segmenter, estimator, Tracker() if settings.tracking else None)
+    outside = isinstance(segmenter, OutsideMasks)  # whose masks come with each frame
+    return Pipeline(
+        segmenter,
+        estimator,
+        Tracker() if settings.tracking else None,
+        segment_every=1 if outside else AUTO if settings.segment_every == "auto" else int(settings.segment_every),
+        mask_max_age_s=settings.mask_max_age,
+    )
 
 
 def known_categories(pipeline: Pipeline) -> tuple[str, ...]:

@@ -114,7 +114,8 @@ class Worker:
         message = self._outputs.publish(frame, objects, settings, stages_ms, messages.arrival_ns)
         self._monitor.count("published")
         age_ms = (self._now_ns() - frame.stamp_ns) / 1e6
-        self._monitor.record_ms({**stages_ms, "latency": message.latency_ms, "age": age_ms})
+        times_ms = {"latency": message.latency_ms, "age": age_ms, "mask age": 1e3 * result.mask_age_s}
+        self._monitor.record_ms({**stages_ms, **times_ms})
         self._on_result(messages.arrival_ns, message)
 
     def _is_fresh(self, messages: FrameMessages, settings: Settings) -> bool:
@@ -147,8 +148,7 @@ class Worker:
             old.close()
         if generation != self._seen_generation:
             self._seen_generation = generation
-            if self._pipeline.tracker is not None:
-                self._pipeline.tracker.reset()  # what was followed before a jump in time is gone
+            self._pipeline.reset()  # what was followed before a jump in time is gone
 
     def _checked(self, result: PipelineResult, settings: Settings) -> Sequence[ObjectPose]:
         objects, invalid = choose_objects(result.objects, settings)

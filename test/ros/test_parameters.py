@@ -68,3 +68,11 @@ def test_conflicts_name_both_parameters():
     with pytest.raises(InputError, match="mask_classes"):
         check_change(Settings(), {"segmenter": "outside"})
     check_change(Settings(), {"segmenter": "outside", "mask_classes": "mug, bottle"})
+
+
+def test_segment_every_takes_auto_or_a_number_of_frames():
+    for value in ("auto", "1", 1, 5):
+        assert check_change(Settings(), {"segment_every": value}).segment_every == value
+    for value in ("never", "", "0", 0, -1, 1.5, True):
+        with pytest.raises(InputError, match="expected auto or a whole number"):
+            check_change(Settings(), {"segment_every": value})

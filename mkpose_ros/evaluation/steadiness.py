@@ -1,0 +1,140 @@
+"""How steady poses are over a recording with known truth: identity, error, jitter, recovery after an occlusion.
+
+Every figure is over object-frames: one object seen in one frame. What a frame shows of an object is in its truth; a
+pose belongs to the object that most of its mask lies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+
+import numpy as np
+
+from mkpose_ros.geometry.rotations import rotation_angle_rad
+from mkpose_ros.geometry.symmetry import symmetric_rotation_error_rad
+from mkpose_ros.types import FrameSample, ObjectPose, ObjectTruth
+
+__all__ = ["Seen", "Steadiness", "follow", "measure", "recoveries"]
+
+LOST_S = 1.5  # an object out of sight for this long counts as occluded
+RECOVERY_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One object in one frame."""
+
+    frame: int
+    truth: ObjectTruth
+    pose: ObjectPose
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Of all objects of a recording. Angles in degrees, under each object's symmetry; jitter from frame to frame."""
+
+    object_frames: int
+    id_switches: int
+    median_rotation_deg: float
+    median_translation_mm: float
+    jitter_deg: float  # median turn of the error between neighbouring frames: the object's own motion is taken out
+    mean_jitter_deg: float  # feels the flips, which a median does not
+    jitter_mm: float  # the same of the centre
+    flips: int  # turns of the error by more than 60 degrees between neighbouring frames
+    spin_deg: float  # largest turn between neighbouring frames of objects with a continuous axis, about any axis
+
+    def as_dict(self) -> dict[str, float]:
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "switches_per_1000": 1e3 * self.id_switches / max(self.object_frames, 1)
+        }
+
+
+@dataclass
+class _Sums:
+    errors_deg: list[float] = field(default_factory=list)
+    errors_mm: list[float] = field(default_factory=list)
+    jitter_deg: list[float] = field(default_factory=list)
+    jitter_mm: list[float] = field(default_factory=list)
+    spins_deg: list[float] = field(default_factory=list)
+    switches: int = 0
+
+
+def follow(samples: Sequence[FrameSample], poses: Sequence[Sequence[ObjectPose]]) -> dict[str, list[Seen]]:
+    """For each object of a recording where it was seen; the most certain pose where a frame has two of one object."""
+    history: dict[str, list[Seen]] = {}
+    for index, (sample, found) in enumerate(zip(samples, poses, strict=True)):
+        truths = {truth.instance_id: truth for truth in sample.objects}
+        taken = set()
+        for pose in sorted(found, key=lambda p: -p.score):
+            counts = np.bincount(np.maximum(sample.instance_ids[pose.mask], 0))
+            owner = int(np.argmax(counts)) if counts.size else 0
+            if owner in truths and owner not in taken and counts[owner] > 0.5 * counts.sum():
+                taken.add(owner)
+                history.setdefault(f"{truths[owner].model}/{owner}", []).append(Seen(index, truths[owner], pose))
+    return history
+
+
+def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = None) -> Steadiness:
+    """Figures of a history; `only` limits them to some (object, frame), so that two histories compare."""
+    sums, count = _Sums(), 0
+    for name, every in history.items():
+        seen = [s for s in every if only is None or (name, s.frame) in only]
+        count += len(seen)
+        for s in seen:
+            R_pose, R_truth = s.pose.T_cam_obj[:3, :3], s.truth.T_cam_obj[:3, :3]
+            sums.errors_deg.append(np.degrees(symmetric_rotation_error_rad(R_pose, R_truth, s.truth.symmetry)))
+            sums.errors_mm.append(1e3 * np.linalg.norm(s.pose.T_cam_obj[:3, 3] - s.truth.T_cam_obj[:3, 3]))
+        for a, b in pairwise(seen):
+            sums.switches += a.pose.track_id != b.pose.track_id
+            if b.frame == a.frame + 1:
+                _add_step(sums, a, b)
+    jitter = np.array(sums.jitter_deg)
+    return Steadiness(
+        object_frames=count,
+        id_switches=sums.switches,
+        median_rotation_deg=_median(sums.errors_deg),
+        median_translation_mm=_median(sums.errors_mm),
+        jitter_deg=_median(sums.jitter_deg),
+        mean_jitter_deg=float(jitter.mean()) if jitter.size else float("nan"),
+        jitter_mm=_median(sums.jitter_mm),
+        flips=int(np.count_nonzero(jitter > 60.0)),
+        spin_deg=max(sums.spins_deg, default=float("nan")),
+    )
+
+
+def recoveries(samples: Sequence[FrameSample], raw: dict[str, list[Seen]], tracked: dict[str, list[Seen]]) -> list[int]:
+    """For each time that an object came back after LOST_S the frames until it was published with its old id.
+
+    Counted from the first frame in which it was detected again, which is 1; 0 stands for never.
+    """
+    result = []
+    stamps_s = [sample.frame.stamp_ns * 1e-9 for sample in samples]
+    for name, seen in raw.items():
+        ids = {s.frame: s.pose.track_id for s in tracked.get(name, [])}
+        for a, b in pairwise(seen):
+            if stamps_s[b.frame] - stamps_s[a.frame] < LOST_S:
+                continue
+            before = [track_id for frame, track_id in ids.items() if frame <= a.frame]
+            if before:  # it was followed
+                after = [s.frame for s in seen if s.frame >= b.frame]
+                again = (n for n, frame in enumerate(after, 1) if ids.get(frame) == before[-1])
+                result.append(next(again, 0))
+    return result
+
+
+def _add_step(sums: _Sums, a: Seen, b: Seen) -> None:
+    """The turn and shift of the error from one frame to the next, in the object's own axes."""
+    E_a, E_b = (s.truth.T_cam_obj[:3, :3].T @ s.pose.T_cam_obj[:3, :3] for s in (a, b))
+    shift_a, shift_b = (
+        s.truth.T_cam_obj[:3, :3].T @ (s.pose.T_cam_obj[:3, 3] - s.truth.T_cam_obj[:3, 3]) for s in (a, b)
+    )
+    sums.jitter_deg.append(np.degrees(symmetric_rotation_error_rad(E_a, E_b, a.truth.symmetry)))
+    sums.jitter_mm.append(1e3 * np.linalg.norm(shift_b - shift_a))
+    if a.truth.symmetry.infinite_axes:
+        sums.spins_deg.append(float(np.degrees(rotation_angle_rad(E_a, E_b))))
+
+
+def _median(values: list[float]) -> float:
+    return float(np.median(values)) if values else float("nan")
