@@ -291,8 +291,8 @@ def _row(field: dataclasses.Field) -> str:
     kinds = {"float": "double", "str": "string", "str | int": "string or int", "tuple[float, ...]": "double[]"}
     unit = f" {meta['unit']}" if meta["unit"] else ""
     return (
-        f"| `{field.name}` | {kinds.get(field.type, field.type)} | `{shown}`{unit} | {span}{unit if meta['limits'] else ''} "
-        f"| {WHEN[meta['when']]} | {meta['description']} |"
+        f"| `{field.name}` | {kinds.get(field.type, field.type)} | `{shown}`{unit} "
+        f"| {span}{unit if meta['limits'] else ''} | {WHEN[meta['when']]} | {meta['description']} |"
     )
 
 
