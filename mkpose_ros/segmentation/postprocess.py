@@ -18,6 +18,8 @@ from mkpose_ros.types import Instance, RgbdFrame
 
 __all__ = ["CleanConfig", "clean_instances", "main_depth_cluster", "without_flying_pixels"]
 
+SPARSE_CATEGORIES = {"glass": 17}  # what depth cameras look through; 17 is the fewest that a pose is estimated from
+
 
 @dataclass(frozen=True, kw_only=True)
 class CleanConfig:
@@ -28,6 +30,7 @@ class CleanConfig:
     categories: Collection[str] | None = None  # only these; None: all
     max_instances: int = 16  # the most certain ones
     min_points: int = 32  # pixels with depth that must remain
+    class_min_points: Mapping[str, int] = field(default_factory=lambda: dict(SPARSE_CATEGORIES))  # a category's own
     duplicate_iou: float = 0.6  # of two masks, whatever their categories
     duplicate_cover: float = 0.85  # part of the smaller mask that lies in the larger one
     depth_gap_m: float = 0.04  # an empty gap this wide along depth separates two things
@@ -40,6 +43,10 @@ class CleanConfig:
         for name in ("max_instances", "min_points", "depth_gap_m", "edge_step_m"):
             if not getattr(self, name) > 0:
                 raise InputError(f"segmentation: {name} is {getattr(self, name)}, expected a positive number")
+
+    def points_of(self, category: str) -> int:
+        """The fewest measured pixels that an instance of this category needs."""
+        return min(self.class_min_points.get(category, self.min_points), self.min_points)
 
 
 def clean_instances(
@@ -55,21 +62,23 @@ def clean_instances(
     """
     config = config or CleanConfig()
     dropped = Counter() if dropped is None else dropped
-    kept: list[Instance] = []
+    kept: list[_Candidate] = []
     taken = np.zeros(frame.depth_m.shape, bool)
     for instance in sorted(instances, key=lambda i: -i.score):
-        reason = _unwanted(instance, config) or ("duplicate" if _is_duplicate(instance, kept, config) else "")
+        reason = _unwanted(instance, config)
+        candidate = None if reason else _Candidate(instance)
+        if not reason and any(_same_object(candidate, other, config) for other in kept):
+            reason = "duplicate"
         if not reason and len(kept) == config.max_instances:
             reason = "cap"
         if not reason:
-            mask = _clean_mask(instance, frame.depth_m, taken, config)
-            reason = "points" if mask is None else ""
+            found = _clean_mask(candidate, frame.depth_m, taken, config)
+            reason = "points" if found is None else ""
         if reason:
             dropped[reason] += 1
             continue
-        taken |= mask
-        kept.append(replace(instance, mask=mask, box2d=mask_box(mask)))
-    return kept
+        kept.append(_Candidate(found, found.box2d))
+    return [candidate.instance for candidate in kept]
 
 
 def without_flying_pixels(depth_m: np.ndarray, mask: np.ndarray, edge_step_m: float) -> np.ndarray:
@@ -79,18 +88,19 @@ def without_flying_pixels(depth_m: np.ndarray, mask: np.ndarray, edge_step_m: fl
     ones (a corner has 3 of 8). Pixels without a measurement stay.
     """
     valid = depth_m > 0
-    padded_depth = np.pad(np.where(valid, depth_m, np.inf), 1, constant_values=np.inf)
-    tolerance = edge_step_m + 0.01 * depth_m
+    measured = np.where(valid, depth_m, np.inf).astype(np.float32, copy=False)
+    padded = cv2.copyMakeBorder(measured, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=np.inf)
+    tolerance = (edge_step_m + 0.01 * depth_m).astype(np.float32)
+    centre = depth_m.astype(np.float32, copy=False)
     supporters = np.zeros(depth_m.shape, np.uint8)
-    neighbours = np.zeros(depth_m.shape, np.uint8)
     height, width = depth_m.shape
     for dy in range(3):
         for dx in range(3):
             if (dy, dx) != (1, 1):
-                other = padded_depth[dy : dy + height, dx : dx + width]
-                neighbours += np.isfinite(other)
-                supporters += np.abs(other - depth_m) < tolerance
-    return mask & ~(valid & (3 * supporters < np.maximum(neighbours, 1)))
+                apart = cv2.absdiff(np.ascontiguousarray(padded[dy : dy + height, dx : dx + width]), centre)
+                supporters -= cv2.compare(apart, tolerance, cv2.CMP_LT)  # 255 is one, backwards, in eight bits
+    around = cv2.boxFilter(valid.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return mask & ~(valid & (3 * supporters < np.maximum(around - valid, 1)))
 
 
 def main_depth_cluster(depth_m: np.ndarray, mask: np.ndarray, gap_m: float) -> np.ndarray:
@@ -122,40 +132,45 @@ def _unwanted(instance: Instance, config: CleanConfig) -> str:
     return "score" if not instance.score >= threshold else ""  # a NaN score fails too
 
 
-def _is_duplicate(instance: Instance, kept: Sequence[Instance], config: CleanConfig) -> bool:
-    return any(_same_object(instance, other, config) for other in kept)
+class _Candidate:
+    """An instance with the window of its mask, so that no further step looks at the whole image."""
+
+    def __init__(self, instance: Instance, box: np.ndarray | None = None) -> None:
+        """`box`: the tight box of the mask, where it is known."""
+        self.instance = instance
+        if box is None:
+            x, y, width, height = cv2.boundingRect(instance.mask.view(np.uint8))
+            box = (x, y, x + width, y + height)
+        self.x0, self.y0, self.x1, self.y1 = (int(value) for value in box)
+        self.area = int(np.count_nonzero(instance.mask[self.y0 : self.y1, self.x0 : self.x1]))
 
 
-def _same_object(a: Instance, b: Instance, config: CleanConfig) -> bool:
-    x0, y0 = np.maximum(a.box2d[:2], b.box2d[:2])
-    x1, y1 = np.minimum(a.box2d[2:], b.box2d[2:])
+def _same_object(a: _Candidate, b: _Candidate, config: CleanConfig) -> bool:
+    x0, y0, x1, y1 = max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)
     if x1 <= x0 or y1 <= y0:
         return False
-    window = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
-    common = int(np.count_nonzero(a.mask[window] & b.mask[window]))
-    area_a, area_b = int(np.count_nonzero(a.mask)), int(np.count_nonzero(b.mask))
-    if common == 0:
-        return False
-    iou = common / (area_a + area_b - common)
-    return iou >= config.duplicate_iou or common >= config.duplicate_cover * min(area_a, area_b)
+    common = int(np.count_nonzero(a.instance.mask[y0:y1, x0:x1] & b.instance.mask[y0:y1, x0:x1]))
+    iou = common / (a.area + b.area - common)
+    return iou >= config.duplicate_iou or common >= config.duplicate_cover * min(a.area, b.area)
 
 
-def _clean_mask(instance: Instance, depth_m: np.ndarray, taken: np.ndarray, config: CleanConfig) -> np.ndarray | None:
-    """The cleaned (H, W) mask, or None when too few measured pixels remain."""
-    x0, y0, x1, y1 = mask_box(instance.mask).astype(int)
-    window = np.s_[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1]
+def _clean_mask(candidate: _Candidate, depth_m: np.ndarray, taken: np.ndarray, config: CleanConfig) -> Instance | None:
+    """The instance with its cleaned mask, whose pixels are then taken; None when too few measured pixels remain."""
+    window = np.s_[max(candidate.y0 - 1, 0) : candidate.y1 + 1, max(candidate.x0 - 1, 0) : candidate.x1 + 1]
+    instance, least = candidate.instance, config.points_of(candidate.instance.category)
     depth = np.where(np.isfinite(depth_m[window]), depth_m[window], 0)
     part = instance.mask[window] & ~taken[window]
-    if np.count_nonzero(part & (depth > 0)) < config.min_points:
+    if np.count_nonzero(part & (depth > 0)) < least:
         return None
     part = without_flying_pixels(depth, part, config.edge_step_m)
     part = main_depth_cluster(depth, part, config.depth_gap_m)
     part = _without_islands(part)
-    if np.count_nonzero(part & (depth > 0)) < config.min_points:
+    if np.count_nonzero(part & (depth > 0)) < least:
         return None
-    mask = np.zeros_like(instance.mask)
+    taken[window] |= part
+    mask = np.zeros(instance.mask.shape, bool)
     mask[window] = part
-    return mask
+    return replace(instance, mask=mask, box2d=mask_box(part) + np.float32([window[1].start, window[0].start] * 2))
 
 
 def _without_islands(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:

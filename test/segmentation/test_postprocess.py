@@ -131,6 +131,24 @@ def test_an_object_without_depth_is_dropped_and_counted(frame, depth_m):
     assert dropped == {"points": 1}
 
 
+def test_a_clear_glass_is_kept_with_fewer_measured_pixels_than_others(frame):
+    scene = with_depth(frame, (np.s_[:, :], 0.0), (np.s_[50:55, 40:45], 0.8))  # 25 of them
+    glass, mug = (instance(scene, np.s_[20:60, 30:60], category) for category in ("glass", "mug"))
+    (kept,) = clean_instances(scene, [glass])
+    assert kept.mask[20:60, 30:60].all()
+    assert clean_instances(scene, [mug]) == []
+    assert clean_instances(scene, [glass], CleanConfig(class_min_points={})) == []
+
+
+def test_overlapping_instances_far_apart_in_a_large_image_keep_their_places(make_frame):
+    scene = make_frame(480, 640)
+    corners = [np.s_[0:30, 0:40], np.s_[450:480, 0:40], np.s_[0:30, 600:640], np.s_[440:480, 590:640]]
+    given = [instance(scene, window, score=0.9 - 0.1 * i) for i, window in enumerate(corners)]
+    kept = clean_instances(scene, given)
+    assert [i.box2d.tolist() for i in kept] == [i.box2d.tolist() for i in given]
+    assert all(np.array_equal(ours.mask, theirs.mask) for ours, theirs in zip(kept, given, strict=True))
+
+
 @pytest.mark.parametrize("window", [np.s_[0:1, 0:1], np.s_[95:96, 127:128], np.s_[0:0, 0:0]])
 def test_a_mask_of_one_pixel_or_none_is_dropped(frame, window):
     assert clean_instances(frame, [instance(frame, window)]) == []

@@ -25,6 +25,7 @@ class MaskRcnnConfig:
     input_width: int = 384
     pyramid: tuple[int, ...] = (2, 3, 4, 5)  # levels of the pyramid that boxes and masks are pooled from
     fpn_channels: int = 64
+    pool_samples: int = 2  # a side of each cell that boxes are pooled into; their mean is the cell's value
     anchor_sizes: tuple[tuple[float, ...], ...] = ((16, 24), (36, 54), (80, 116), (170, 240))  # of p3, p4, p5, p6
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
     box_head_convolutions: int = 0  # of fpn_channels, before the two layers

@@ -17,7 +17,6 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, PIXEL_MEAN, PIXEL_STD, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
-from mkpose_ros.segmentation.maskrcnn.roi_align import SAMPLES
 
 __all__ = ["build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
 
@@ -46,7 +45,7 @@ def build_efficientnet_lite_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FP
 
 def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
     """The detectron2 config, as nested dictionaries, under which our weights mean the same."""
-    pooled = {"POOLER_TYPE": "ROIAlignV2", "POOLER_SAMPLING_RATIO": SAMPLES}
+    pooled = {"POOLER_TYPE": "ROIAlignV2", "POOLER_SAMPLING_RATIO": config.pool_samples}
     return {
         "VERSION": 2,
         "INPUT": {

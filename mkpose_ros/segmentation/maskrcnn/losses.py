@@ -12,11 +12,12 @@ from mkpose_ros.segmentation.maskrcnn.boxes import box_iou, encode
 from mkpose_ros.segmentation.maskrcnn.config import SegmenterTrainConfig
 from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
-from mkpose_ros.segmentation.maskrcnn.roi_align import SAMPLES, roi_align_pyramid
+from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align_pyramid
 
 __all__ = ["Truth", "losses", "mask_targets"]
 
 MASK_SIZE = 2 * MASK_POOL
+TARGET_SAMPLES = 2  # a side of each cell of a mask to be learnt
 TRAIN_PRE_NMS, TRAIN_PROPOSALS = 150, 100
 
 
@@ -115,7 +116,9 @@ def _box_losses(
     model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
 ) -> dict[str, Tensor]:
     boxes = torch.cat([b for b, _, _ in samples])
-    pooled = roi_align_pyramid(pyramid, _picture([b for b, _, _ in samples]), boxes, BOX_POOL)
+    pooled = roi_align_pyramid(
+        pyramid, _picture([b for b, _, _ in samples]), boxes, BOX_POOL, model.config.pool_samples
+    )
     logits, deltas = model.roi_heads["box_predictor"](model.roi_heads["box_head"](pooled))
     labels = torch.cat([label for _, label, _ in samples])
     wanted = torch.cat([t.boxes[m] if len(t.boxes) else b for (b, _, m), t in zip(samples, truths, strict=True)])
@@ -139,7 +142,7 @@ def _mask_loss(
             targets.append(mask_targets(truth.masks, matched[positive], boxes[positive]))
     if not targets:
         return {"mask": pyramid["p5"].sum() * 0.0}
-    pooled = roi_align_pyramid(pyramid, _picture(found), torch.cat(found), MASK_POOL)
+    pooled = roi_align_pyramid(pyramid, _picture(found), torch.cat(found), MASK_POOL, model.config.pool_samples)
     logits = model.roi_heads["mask_head"](pooled)
     return {"mask": F.binary_cross_entropy_with_logits(logits, torch.cat(targets).to(logits.dtype))}
 
@@ -155,11 +158,11 @@ def mask_targets(masks: Tensor, chosen: Tensor, boxes: Tensor) -> Tensor:
 
     A cell is object when at least half of its 2x2 samples are, each the pixel that it falls into.
     """
-    steps = MASK_SIZE * SAMPLES
+    steps = MASK_SIZE * TARGET_SAMPLES
     fractions = (torch.arange(steps, device=boxes.device, dtype=boxes.dtype) + 0.5) / steps
     positions = boxes[:, None, :2] + fractions[:, None] * (boxes[:, None, 2:] - boxes[:, None, :2])  # (P, steps, 2)
     x = positions[..., 0].to(torch.int64).clamp(0, masks.shape[2] - 1)
     y = positions[..., 1].to(torch.int64).clamp(0, masks.shape[1] - 1)
     seen = masks[chosen[:, None, None], y[:, :, None], x[:, None, :]]
-    cells = seen.reshape(len(boxes), MASK_SIZE, SAMPLES, MASK_SIZE, SAMPLES).sum(dim=(2, 4))
-    return 2 * cells >= SAMPLES**2
+    cells = seen.reshape(len(boxes), MASK_SIZE, TARGET_SAMPLES, MASK_SIZE, TARGET_SAMPLES).sum(dim=(2, 4))
+    return 2 * cells >= TARGET_SAMPLES**2

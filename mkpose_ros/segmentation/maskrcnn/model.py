@@ -45,7 +45,7 @@ class MaskRcnn(nn.Module):
         pyramid = self.features(image.permute(2, 0, 1)[None])
         proposals = self.propose(self.rpn(pyramid), 0, self.config.pre_nms_top, self.config.proposals)
         boxes, scores, labels = self.classify(pyramid, proposals)
-        pooled = roi_align_pyramid(pyramid, 0, boxes, MASK_POOL)
+        pooled = roi_align_pyramid(pyramid, 0, boxes, MASK_POOL, self.config.pool_samples)
         return boxes, scores, labels, torch.sigmoid(self.roi_heads["mask_head"](pooled))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ class MaskRcnn(nn.Module):
         """Boxes (N, 4), scores (N,) and labels (N,) of one picture from its proposals (P, 4)."""
         config = self.config
         height, width = config.input_height, config.input_width
-        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, proposals, BOX_POOL))
+        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, proposals, BOX_POOL, config.pool_samples))
         logits, deltas = self.roi_heads["box_predictor"](hidden)
         boxes = clip_boxes(decode(deltas, proposals, BOX_WEIGHTS), height, width)
         classes = len(config.categories)
