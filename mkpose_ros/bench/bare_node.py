@@ -22,14 +22,14 @@ from mkpose_ros.types import Instance, RgbdFrame
 
 __all__ = ["CATEGORIES", "CROP_PX", "N_POINTS", "OBJECT_PX", "bare_pipeline", "object_corners"]
 
-CROP_PX, N_POINTS, KEYPOINTS = 96, 256, 32  # of the small model
+CROP_PX, N_POINTS, N_CENTRES, KEYPOINTS = 96, 256, 64, 32  # of the small model
 CATEGORIES = ("mug", "bottle", "bowl", "can", "box")
 OBJECT_PX = 80  # side of each mask
 
 
 class _NoEngine(PoseEngine):
     name = "none"
-    metadata = ModelMetadata(1, "none", CROP_PX, N_POINTS, CATEGORIES, "", {}, {})
+    metadata = ModelMetadata(1, "none", CROP_PX, N_POINTS, CATEGORIES, "", {}, {}, N_CENTRES)
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         n = len(inputs["points"])

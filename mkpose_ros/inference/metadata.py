@@ -31,6 +31,7 @@ class ModelMetadata:
     text_hash: str  # of the text features trained on; empty if not recorded
     calibration: Mapping[str, Any]  # how log_variance becomes a covariance; see inference/covariance.py
     extra: Mapping[str, Any]  # everything else, such as training data and figures
+    n_centres: int | None = None  # so many of the points come first, in farthest-point order; None: half of them
 
 
 def read_metadata(path: Path) -> ModelMetadata:
@@ -64,6 +65,7 @@ def parse_metadata(text: str, path: Path) -> ModelMetadata:
             categories=tuple(values.pop("categories")),
             text_hash=str(values.pop("text_hash", "")),
             calibration=dict(values.pop("calibration", None) or {}),
+            n_centres=values.pop("n_centres", None),
             extra=values,
         )
     except (KeyError, TypeError, ValueError) as error:

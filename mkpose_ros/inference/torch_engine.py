@@ -40,6 +40,7 @@ class TorchEngine(PoseEngine):
             text_hash=known.get("text_hash", ""),
             calibration=known.get("calibration", {}),
             extra={name: value for name, value in extra.items() if name not in known},
+            n_centres=model.config.point[0].points,
         )
 
     def close(self) -> None:

@@ -166,6 +166,7 @@ def _write_metadata(path: Path, config: ModelConfig, precision: str, extra: Mapp
         "precision": precision,
         "crop_px": config.crop_px,
         "n_points": config.n_points,
+        "n_centres": config.point[0].points,
         "n_keypoints": config.n_keypoints,
     }
     onnx.helper.set_model_props(model, {"mkpose": json.dumps(entry)})
@@ -178,7 +179,7 @@ def random_inputs(config: ModelConfig, batch: int, seed: int = 0) -> dict[str, n
 
     rng = np.random.default_rng(seed)
     points = rng.normal(0.0, 0.03, (batch, config.n_points, 3)).astype(np.float32)
-    ordered = np.stack([cloud[farthest_point_order(cloud)] for cloud in points])
+    ordered = np.stack([cloud[farthest_point_order(cloud, config.point[0].points)] for cloud in points])
     return {
         "image": rng.integers(0, 256, (batch, config.crop_px, config.crop_px, 3), dtype=np.uint8),
         "points": ordered,

@@ -47,13 +47,14 @@ def test_every_batch_size_agrees(exported: dict, tiny: MKPose, batch: int) -> No
     assert max(differences.values()) < 1e-4
 
 
-def test_the_graph_has_the_agreed_names_types_and_metadata(exported: dict) -> None:
+def test_the_graph_has_the_agreed_names_types_and_metadata(exported: dict, tiny: MKPose) -> None:
     model = onnx.load(exported["path"])
     assert [i.name for i in model.graph.input] == list(INPUTS)
     assert [o.name for o in model.graph.output] == list(OUTPUTS)
     assert all(i.type.tensor_type.shape.dim[0].dim_param for i in model.graph.input)
     metadata = read_metadata(Path(exported["path"]))
     assert (metadata.size, metadata.crop_px, metadata.n_points) == ("tiny", 32, 32)
+    assert metadata.n_centres == tiny.config.point[0].points
     assert (metadata.categories, metadata.text_hash) == (("mug",), "abc")
 
 
