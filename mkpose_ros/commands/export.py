@@ -10,6 +10,7 @@ import numpy as np
 
 from mkpose_ros.commands.options import common_options, write_json
 from mkpose_ros.errors import InputError
+from mkpose_ros.inference.base import PoseEngine
 
 __all__ = ["export"]
 
@@ -50,6 +51,7 @@ def export(
     if text_features is not None:
         write_json(_export_text(text_features, categories, text_encoder), json_file)
         return
+    from mkpose_ros.inference.engine import open_engine
     from mkpose_ros.network.export import export_onnx
 
     out = out or checkpoint.parent
@@ -61,7 +63,9 @@ def export(
         result = export_onnx(checkpoint, out / name, precision, batches, traced)
         traced = out / name if precision == "fp32" else traced
         if held_out is not None:
-            result["accuracy"] = _accuracy(out / name, held_out)
+            result["accuracy"] = _accuracy(open_engine(out / name, "onnxruntime"), held_out)
+            if precision == "fp32":  # the same file in the arithmetic that OpenVINO must be asked for
+                result["accuracy_bf16"] = _accuracy(open_engine(out / name, "openvino", precision="bf16"), held_out)
         results.append(result)
     _print(results, json_file)
     write_json({"checkpoint": str(checkpoint), "files": results}, json_file)
@@ -90,7 +94,7 @@ def _inputs(checkpoint: Path, folders: tuple[Path, ...], limit: int, seed: int) 
     crops = crops.take(np.random.default_rng(seed).permutation(len(crops)))
     text, mask = load_text_features().batch(crops.category.tolist())
     points = crops.points_m[:, : config.n_points].astype(np.float32)
-    order = np.stack([farthest_point_order(cloud) for cloud in points])[..., None]
+    order = np.stack([farthest_point_order(cloud, config.point[0].points) for cloud in points])[..., None]
     inputs = {
         "image": crops.image,
         "points": np.take_along_axis(points, order, axis=1),
@@ -105,16 +109,18 @@ def _inputs(checkpoint: Path, folders: tuple[Path, ...], limit: int, seed: int) 
     return calibration, ({k: v[rest] for k, v in inputs.items()}, crops.take(rest))
 
 
-def _accuracy(path: Path, held_out: tuple) -> dict[str, float]:
-    """The figures of training.metrics.summary of an exported file under ONNX Runtime."""
-    from mkpose_ros.network.export import run_onnxruntime
-    from mkpose_ros.training.validate import errors_of, summary
+def _accuracy(engine: PoseEngine, held_out: tuple) -> dict[str, float]:
+    """The figures of training.metrics.summary of an exported file, for the poses that the node gives."""
+    from mkpose_ros.training.metrics import summary
+    from mkpose_ros.training.validate import errors_of, fused
 
     inputs, crops = held_out
-    parts = [run_onnxruntime(path, {k: v[i : i + 64] for k, v in inputs.items()}) for i in range(0, len(crops), 64)]
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in ("rotation", "translation", "size")}
-    names = {"rotation": "rotation", "translation_m": "translation", "size_m": "size"}
-    return summary(errors_of({key: outputs[name] for key, name in names.items()}, crops))
+    outputs = engine.infer(inputs)
+    engine.close()
+    names = {"rotation": "rotation", "translation_m": "translation", "size_m": "size", "keypoints_m": "keypoints"}
+    predictions = {key: outputs[name] for key, name in names.items()}
+    predictions |= {"nocs": outputs["nocs"], "axis_symmetric_logit": outputs["axis_symmetric"] - 0.5}
+    return summary(errors_of(fused(predictions, crops), crops))
 
 
 def _print(results: list[dict[str, Any]], json_file: str | None) -> None:
@@ -123,10 +129,15 @@ def _print(results: list[dict[str, Any]], json_file: str | None) -> None:
 
     table = Table("file", "MB", "engine", "largest difference from torch", "5d2cm %", "median deg")
     for result in results:
-        accuracy = result.get("accuracy", {})
-        figures = [f"{accuracy[k]:.1f}" if accuracy else "-" for k in ("5d2cm", "median_rotation_deg")]
+        figures = _figures(result.get("accuracy"))
         for engine, differences in result["agreement"].items():
             worst = max(differences, key=differences.get)
             row = [Path(result["path"]).name, str(result["megabytes"]), engine, f"{differences[worst]:.1e} ({worst})"]
             table.add_row(*row, *figures)
+        if "accuracy_bf16" in result:
+            table.add_row(Path(result["path"]).name, "", "openvino in bf16", "", *_figures(result["accuracy_bf16"]))
     Console(stderr=json_file == "-").print(table)
+
+
+def _figures(accuracy: dict[str, float] | None) -> list[str]:
+    return [f"{accuracy[k]:.1f}" if accuracy else "-" for k in ("5d2cm", "median_rotation_deg")]

@@ -14,10 +14,11 @@ from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.base import PoseEngine
-from mkpose_ros.inference.covariance import pose_covariance, variance_scale
+from mkpose_ros.inference.covariance import Calibration, pose_covariance
 from mkpose_ros.inference.crops import CropBatch, make_crops
+from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
 from mkpose_ros.inference.text_features import TextFeatures
-from mkpose_ros.types import Instance, ObjectPose, RgbdFrame, Symmetry
+from mkpose_ros.types import Instance, ObjectPose, RgbdFrame
 
 __all__ = ["UNKNOWN_CATEGORY", "PoseEstimator", "PreparedBatch"]
 
@@ -62,7 +63,7 @@ class PoseEstimator:
         self._categories = load_categories() if categories is None else categories
         self._unknown_category = unknown_category
         self._seed = seed
-        self._scale = variance_scale(engine.metadata.calibration)
+        self._calibration = Calibration.from_metadata(engine.metadata.calibration)
         self._compare_text_with_training()
 
     def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:
@@ -84,7 +85,7 @@ class PoseEstimator:
         self.dropped["category"] += len(instances) - len(known)
         self.dropped["points"] += len(known) - len(kept)
         text, text_mask = self.text_features.batch([i.category for i in kept])
-        order = _point_order(crops.points_m)
+        order = _point_order(crops.points_m, metadata.n_centres)
         inputs = {
             "image": crops.image,
             "points": np.take_along_axis(crops.points_m, order[..., None], axis=1),
@@ -100,16 +101,19 @@ class PoseEstimator:
 
     def finish(self, batch: PreparedBatch, outputs: Mapping[str, np.ndarray]) -> list[ObjectPose]:
         """Last third of `estimate`: the network's answers, checked, as poses in the camera frame."""
-        poses = []
-        for row, instance in enumerate(batch.instances):
-            values = {name: np.asarray(value[row], np.float64) for name, value in outputs.items()}
-            centroid_m = batch.crops.centroid_m[row].astype(np.float64)
-            fault = _fault(values, centroid_m)
+        values = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
+        centroids_m = batch.crops.centroid_m.astype(np.float64)
+        good = []
+        for row in range(len(batch.instances)):
+            fault = _fault({name: value[row] for name, value in values.items()}, centroids_m[row])
             if fault:
                 self.dropped[fault] += 1
             else:
-                poses.append(self._pose(instance, values, centroid_m))
-        return poses
+                good.append(row)
+        if not good:
+            return []
+        rows = {name: value[good] for name, value in values.items()}
+        return self._poses([batch.instances[i] for i in good], rows, centroids_m[good])
 
     def _compare_text_with_training(self) -> None:
         metadata = self.engine.metadata
@@ -124,34 +128,40 @@ class PoseEstimator:
                 metadata.size,
             )
 
-    def _pose(self, instance: Instance, values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> ObjectPose:
-        rotation = project_to_rotation(values["rotation"])
-        symmetry = self._symmetry(instance.category, float(values["axis_symmetric"]))
-        return ObjectPose(
-            category=instance.category,
-            score=instance.score,
-            T_cam_obj=compose_pose(rotation, centroid_m + values["translation"]),
-            size_m=values["size"],
-            covariance=pose_covariance(values["log_variance"], self._scale, rotation, symmetry),
-            symmetry=symmetry,
-            box2d=instance.box2d,
-            keypoints_m=(values["keypoints"] + centroid_m).astype(np.float32),
-            mask=instance.mask,
-        )
+    def _poses(
+        self, instances: Sequence[Instance], values: Mapping[str, np.ndarray], centroids_m: np.ndarray
+    ) -> list[ObjectPose]:
+        """Poses of checked answers, all arrays with one row per instance."""
+        categories = [self._categories.get(i.category) for i in instances]
+        symmetries = [seen_symmetry(c, p) for c, p in zip(categories, values["axis_symmetric"].tolist(), strict=True)]
+        rotations, translations_m = [project_to_rotation(R) for R in values["rotation"]], values["translation"]
+        apart = np.zeros((len(instances), 2))
+        if self._calibration.pose_source == "fused":
+            rotations, translations_m, apart = fuse_poses(
+                np.stack(rotations), translations_m, values["size"], values["keypoints"], values["nocs"], symmetries
+            )
+        variances = self._calibration.variance(values["log_variance"], apart)
+        return [
+            ObjectPose(
+                category=instance.category,
+                score=instance.score,
+                T_cam_obj=compose_pose(rotations[i], centroids_m[i] + translations_m[i]),
+                size_m=values["size"][i],
+                covariance=pose_covariance(variances[i], rotations[i], symmetries[i]),
+                symmetry=symmetries[i],
+                box2d=instance.box2d,
+                keypoints_m=(values["keypoints"][i] + centroids_m[i]).astype(np.float32),
+                mask=instance.mask,
+            )
+            for i, instance in enumerate(instances)
+        ]
 
-    def _symmetry(self, name: str, axis_symmetric: float) -> Symmetry:
-        """The category's symmetry; what is seen decides for hidden handles and for categories we know nothing of."""
-        category = self._categories.get(name)
-        if (category is None or category.hidden_handle) and axis_symmetric > 0.5:
-            return Symmetry(infinite_axes=("y",))
-        return category.symmetry if category else Symmetry()
 
-
-def _point_order(points_m: np.ndarray) -> np.ndarray:
-    """Farthest-point order (B, N) of the points (B, N, 3) of each instance."""
+def _point_order(points_m: np.ndarray, count: int | None) -> np.ndarray:
+    """The order (B, N) of the points (B, N, 3) of each instance that puts `count` farthest-point samples first."""
     if not len(points_m):
         return np.zeros(points_m.shape[:2], np.int64)
-    return np.stack([farthest_point_order(points) for points in points_m])
+    return np.stack([farthest_point_order(points, count) for points in points_m])
 
 
 def _fault(values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> str:

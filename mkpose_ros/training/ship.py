@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mkpose_ros.datasets.samples import CropSamples
@@ -19,7 +20,7 @@ from mkpose_ros.training.calibrate import Calibration, coverage, error_component
 from mkpose_ros.training.card import write_card
 from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.metrics import per_category, summary
-from mkpose_ros.training.validate import Predictions, errors_of, load_crops, predict
+from mkpose_ros.training.validate import Predictions, errors_of, fused, load_crops, predict
 
 __all__ = ["Shipment", "ship"]
 
@@ -49,7 +50,8 @@ def ship(run: Path, folder: Path) -> Shipment:
             f"{run}: no held-out crops in {config.data.val_shards}; render some with `mkpose train --render`"
         )
     text = load_text_features()
-    predictions = predict(model, crops, TextTable(text, torch.device("cpu")), torch.device("cpu"), model.config)
+    cpu = torch.device("cpu")
+    predictions = fused(predict(model, crops, TextTable(text, cpu), cpu, model.config), crops)
     calibration, covered = _calibrate(predictions, crops)
     errors = errors_of(predictions, crops)
     trained = sorted(set(text.names) - set(config.data.exclude))
@@ -57,7 +59,7 @@ def ship(run: Path, folder: Path) -> Shipment:
     extra = {
         "categories": trained,
         "text_hash": text.fingerprint(trained),
-        "calibration": {"variance_scale": calibration.variance_scale.tolist(), "coverage_percent": covered},
+        "calibration": {**calibration.to_metadata(), "coverage_percent": covered},
         "training": training,
     }
     save_checkpoint(model, folder / "model.safetensors", extra)
@@ -84,6 +86,9 @@ def _calibrate(predictions: Predictions, crops: CropSamples) -> tuple[Calibratio
         crops.translation_m,
         symmetries_of(crops.infinite, crops.orders),
     )
-    log_variance = predictions["log_variance"]
-    calibration = fit_calibration(errors[::2], log_variance[::2])
-    return calibration, coverage(errors[1::2], calibration.sigma(log_variance[1::2]))
+    log_variance, disagreement = predictions["log_variance"], predictions["disagreement"]
+    order = np.random.default_rng(0).permutation(len(errors))  # neighbours are of one scene
+    fit, check = order[::2], order[1::2]
+    calibration = fit_calibration(errors[fit], log_variance[fit], disagreement[fit])
+    variance = calibration.variance(log_variance[check], disagreement[check])
+    return calibration, coverage(errors[check], variance, calibration.tail)

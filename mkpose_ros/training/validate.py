@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mkpose_ros.categories import load_categories
 from mkpose_ros.datasets.samples import CropSamples, concatenate
+from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
 from mkpose_ros.network.config import ModelConfig
 from mkpose_ros.training.augment import farthest_first, subset_points
 from mkpose_ros.training.batches import TextTable, symmetries_of, to_batch
@@ -16,9 +18,10 @@ from mkpose_ros.training.config import TrainConfig
 from mkpose_ros.training.metrics import PoseErrors, per_category, pose_errors, summary
 from mkpose_ros.training.shards import list_shards, read_shard
 
-__all__ = ["Predictions", "Validator", "errors_of", "load_crops", "predict"]
+__all__ = ["Predictions", "Validator", "errors_of", "fused", "load_crops", "predict"]
 
-# rotation, translation_m, size_m, log_variance, axis_symmetric_logit, keypoints_m, nocs: one row per sample
+# rotation, translation_m, size_m, log_variance, axis_symmetric_logit, keypoints_m, nocs, and of fused() disagreement:
+# one row per sample
 Predictions = dict[str, np.ndarray]
 
 
@@ -36,7 +39,8 @@ class Validator:
 
     def __call__(self, model: torch.nn.Module) -> dict[str, float]:
         """Flat metrics of the trained categories; `score`, the mean of four of them, picks the best weights."""
-        errors = errors_of(predict(model, self._samples, self._text, self._device, self._model), self._samples)
+        raw = predict(model, self._samples, self._text, self._device, self._model)
+        errors = errors_of(fused(raw, self._samples), self._samples)
         known = ~np.isin(errors.category, self._exclude)
         result = summary(_select(errors, known))
         result["score"] = float(np.mean([result[k] for k in ("iou50", "iou75", "5d2cm", "10d5cm")]))
@@ -78,6 +82,18 @@ def predict(
         names = ("rotation", "translation_m", "size_m", "log_variance", "axis_symmetric_logit", "keypoints_m", "nocs")
         parts.append({name: getattr(output, name).float().cpu().numpy() for name in names})
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def fused(predictions: Predictions, samples: CropSamples) -> Predictions:
+    """Predictions with the pose that the node gives, of the head and the keypoints together; and `disagreement`."""
+    categories = load_categories()
+    symmetries = [
+        seen_symmetry(categories.get(name), float(logit > 0.0))
+        for name, logit in zip(samples.category.tolist(), predictions["axis_symmetric_logit"], strict=True)
+    ]
+    names = ("rotation", "translation_m", "size_m", "keypoints_m", "nocs")
+    found = fuse_poses(*(predictions[name] for name in names), symmetries)
+    return {**predictions, **found._asdict()}
 
 
 def errors_of(predictions: Predictions, samples: CropSamples) -> PoseErrors:

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.sampling import farthest_point_order
-from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, pose_covariance
+from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, Calibration, pose_covariance
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame, Symmetry
@@ -71,6 +71,12 @@ def test_the_engine_sees_points_in_farthest_point_order_with_their_own_pixels(ma
         np.testing.assert_array_equal(farthest_point_order(points), np.arange(len(points)))
         original = {tuple(p): tuple(q) for p, q in zip(batch.crops.points_m[row], batch.crops.pixels[row], strict=True)}
         assert all(original[tuple(p)] == tuple(q) for p, q in zip(points, batch.inputs["pixels"][row], strict=True))
+
+
+def test_only_the_networks_centres_come_first_and_the_other_points_keep_their_order(make_engine, text_features):
+    batch = PoseEstimator(make_engine(n_centres=5), text_features).prepare(_frame(), [_instance()])
+    drawn = batch.crops.points_m[0]
+    np.testing.assert_array_equal(batch.inputs["points"][0], drawn[farthest_point_order(drawn, 5)])
 
 
 def test_the_engine_sees_each_instances_own_text(make_engine, text_features):
@@ -209,7 +215,7 @@ def test_symmetry_is_the_categorys_unless_what_is_seen_decides(
 def test_the_covariance_turns_from_object_to_camera_axes():
     R = Rotation.from_euler("xyz", [20, -50, 70], degrees=True).as_matrix()
     variance = np.array([1e-4, 4e-4, 9e-4, 0.01, 0.04, 0.09])
-    covariance = pose_covariance(np.log(variance), np.ones(6), R, Symmetry())
+    covariance = pose_covariance(variance, R, Symmetry())
     # Independently: samples of small turns about the object's axes, seen in camera axes.
     rng = np.random.default_rng(0)
     turns = rng.normal(size=(200_000, 3)) * np.sqrt(variance[3:])
@@ -220,7 +226,7 @@ def test_the_covariance_turns_from_object_to_camera_axes():
 
 def test_the_covariance_is_large_about_a_continuous_axis_only():
     R = Rotation.from_euler("xyz", [20, -50, 70], degrees=True).as_matrix()
-    covariance = pose_covariance(np.full(6, np.log(1e-4)), np.ones(6), R, Symmetry(("y",)))
+    covariance = pose_covariance(np.full(6, 1e-4), R, Symmetry(("y",)))
     values, vectors = np.linalg.eigh(covariance[3:, 3:])
     np.testing.assert_allclose(values, [1e-4, 1e-4, UNIFORM_TURN_VARIANCE], rtol=1e-9)
     assert abs(vectors[:, 2] @ R[:, 1]) == pytest.approx(1.0)
@@ -237,7 +243,7 @@ def test_the_models_calibration_scales_the_variances(make_engine, text_features)
 
 @pytest.mark.parametrize("log_variance", [-1e4, 1e4, 80.0])
 def test_the_covariance_is_finite_and_positive_whatever_the_network_says(log_variance):
-    covariance = pose_covariance(np.full(6, log_variance), np.ones(6), np.eye(3), Symmetry())
+    covariance = pose_covariance(Calibration().variance(np.full(6, log_variance), np.zeros(2)), np.eye(3), Symmetry())
     assert np.isfinite(covariance).all()
     assert np.linalg.eigvalsh(covariance).min() > 0.0
 
