@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 __all__ = [
     "compose_pose",
@@ -48,8 +49,17 @@ def rotation_angle_rad(R_a: np.ndarray, R_b: np.ndarray) -> np.ndarray:
 
 def quaternion_xyzw(R: np.ndarray) -> np.ndarray:
     """The unit quaternion (4,) x, y, z, w with w >= 0 of a (3, 3) rotation."""
-    q = Rotation.from_matrix(R).as_quat()
-    return -q if q[3] < 0 else q
+    (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = np.asarray(R, dtype=np.float64).tolist()
+    # Four times the products of the largest component with each one (Shepperd, 1978): its square is at least 1.
+    squares = (1.0 + r00 - r11 - r22, 1.0 - r00 + r11 - r22, 1.0 - r00 - r11 + r22, 1.0 + r00 + r11 + r22)
+    x, y, z, w = (
+        (squares[0], r10 + r01, r02 + r20, r21 - r12),
+        (r10 + r01, squares[1], r21 + r12, r02 - r20),
+        (r02 + r20, r21 + r12, squares[2], r10 - r01),
+        (r21 - r12, r02 - r20, r10 - r01, squares[3]),
+    )[squares.index(max(squares))]
+    length = math.copysign(math.sqrt(x * x + y * y + z * z + w * w), w)
+    return np.array([x, y, z, w]) / length
 
 
 def project_to_rotation(M: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mkpose_ros.geometry.rotations import rotation_angle_rad, rotations_of, turns_of
+from mkpose_ros.geometry.rotations import quaternion_xyzw, rotation_angle_rad, rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all, align_to_reference
 from mkpose_ros.types import Symmetry
 
@@ -31,6 +31,16 @@ def test_rotations_come_back_from_their_vectors_up_to_the_half_turn(short_of_hal
     axes = _vectors() / np.linalg.norm(_vectors(), axis=1, keepdims=True)
     R = Rotation.from_rotvec((np.pi - short_of_half_turn) * axes).as_matrix()
     np.testing.assert_allclose(rotations_of(turns_of(R)), R, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn_rad", [0.0, 1e-9, 1.0, np.pi - 1e-9, np.pi])
+def test_quaternions_are_scipy_s_with_w_not_negative(turn_rad):
+    axes = np.concatenate([np.eye(3), -np.eye(3), _vectors(200) / np.linalg.norm(_vectors(200), axis=1)[:, None]])
+    for R in Rotation.from_rotvec(turn_rad * axes).as_matrix():
+        q, expected = quaternion_xyzw(R), Rotation.from_matrix(R).as_quat()
+        assert q[3] >= 0.0
+        assert abs(q @ expected) == pytest.approx(1.0, abs=1e-12)
+        assert q @ q == pytest.approx(1.0, abs=1e-12)
 
 
 def test_aligning_all_is_aligning_each():
