@@ -5,6 +5,7 @@ Training, evaluation and the node all use this function, so that the network is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,32 +54,33 @@ def make_crops(
     >>> make_crops(frame, [instance], crop_px=32, n_points=64, rng=np.random.default_rng(0)).points_m.shape
     (1, 64, 3)
     """
-    kept, images, points, pixels = [], [], [], []
+    kept, windows, drawn = [], [], []
     for index, instance in enumerate(instances):
         if instance.mask.shape != frame.depth_m.shape:
             raise InputError(
                 f"instance {index} ({instance.category}): its mask is {instance.mask.shape}, the frame is "
                 f"{frame.depth_m.shape}; expected masks of the whole image"
             )
-        box = _mask_box(instance.mask)
+        box = _mask_box(instance)
         surface = _surface_pixels(frame, instance.mask, box)
         if len(surface) <= MIN_VALID_PIXELS:
             continue
-        v, u = np.divmod(surface[_draw(len(surface), n_points, rng)], box[2] - box[0]) + np.array([[box[1]], [box[0]]])
-        x0, y0, side = crop_window(box, frame.depth_m.shape)
+        v, u = np.divmod(surface[_draw(len(surface), n_points, rng)], box[2] - box[0])
         kept.append(index)
-        images.append(_crop_image(frame.rgb, x0, y0, side, crop_px))
-        points.append(deproject(u, v, frame.depth_m[v, u], frame.intrinsics))
-        pixels.append(np.stack([u - x0, v - y0], axis=-1) * np.float32(2.0 / side) + np.float32(1.0 / side - 1.0))
+        windows.append(crop_window(box, frame.depth_m.shape))
+        drawn.append((u + box[0], v + box[1]))
     if not kept:
         return _empty_batch(crop_px, n_points)
-    points_m = np.stack(points)
+    uv = np.array(drawn)  # (B, 2, N) pixels of the image
+    corner, side = np.hsplit(np.array(windows)[..., None], [2])  # (B, 2, 1), (B, 1, 1) pixels
+    points_m = deproject(uv[:, 0], uv[:, 1], frame.depth_m[uv[:, 1], uv[:, 0]], frame.intrinsics)
     centroid_m = points_m.mean(axis=1)
+    pixels = (uv - corner) * (2.0 / side).astype(np.float32) + (1.0 / side - 1.0).astype(np.float32)
     return CropBatch(
-        image=np.stack(images),
+        image=_crop_images(frame.rgb, windows, crop_px),
         points_m=points_m - centroid_m[:, None],
         centroid_m=centroid_m,
-        pixels=np.stack(pixels).astype(np.float32),
+        pixels=np.ascontiguousarray(pixels.swapaxes(1, 2), dtype=np.float32),
         kept=np.array(kept),
     )
 
@@ -106,9 +108,16 @@ def _place(low: int, high: int, side: int, size: int) -> int:
     return min(max((low + high - side) // 2, 0), size - side)
 
 
-def _mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    return x, y, x + width, y + height
+def _mask_box(instance: Instance) -> tuple[int, int, int, int]:
+    """The tight box of a mask, sought inside the instance's box2d where that has an area."""
+    height, width = instance.mask.shape
+    x0, y0, x1, y1 = np.asarray(instance.box2d, dtype=np.float64).tolist()
+    left, top = max(math.floor(x0), 0), max(math.floor(y0), 0)
+    right, bottom = min(math.ceil(x1), width), min(math.ceil(y1), height)
+    if right <= left or bottom <= top:
+        left, top, right, bottom = 0, 0, width, height
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(instance.mask[top:bottom, left:right]).view(np.uint8))
+    return left + x, top + y, left + x + width, top + y + height
 
 
 def _surface_pixels(frame: RgbdFrame, mask: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -150,14 +159,17 @@ def _draw(n_available: int, n_wanted: int, rng: np.random.Generator) -> np.ndarr
     return np.concatenate([rng.permutation(n_available), extra])
 
 
-def _crop_image(rgb: np.ndarray, x0: int, y0: int, side: int, crop_px: int) -> np.ndarray:
+def _crop_images(rgb: np.ndarray, windows: Sequence[tuple[int, int, int]], crop_px: int) -> np.ndarray:
     height, width = rgb.shape[:2]
-    inside = rgb[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side]
-    top, left = max(-y0, 0), max(-x0, 0)
-    bottom, right = max(y0 + side - height, 0), max(x0 + side - width, 0)
-    if top or left or bottom or right:
-        inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return cv2.resize(inside, (crop_px, crop_px), interpolation=cv2.INTER_LINEAR)
+    images = np.empty((len(windows), crop_px, crop_px, 3), np.uint8)
+    for image, (x0, y0, side) in zip(images, windows, strict=True):
+        inside = rgb[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side]
+        top, left = max(-y0, 0), max(-x0, 0)
+        bottom, right = max(y0 + side - height, 0), max(x0 + side - width, 0)
+        if top or left or bottom or right:
+            inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        cv2.resize(inside, (crop_px, crop_px), image, interpolation=cv2.INTER_LINEAR)
+    return images
 
 
 def _empty_batch(crop_px: int, n_points: int) -> CropBatch:
