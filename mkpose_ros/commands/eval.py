@@ -25,6 +25,9 @@ __all__ = ["evaluate"]
 @click.option("--masks", type=click.Choice(["gt", "predicted"]), default="gt", help="Where the masks come from.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="At most this many frames, evenly spread.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write a report with figures here.")
+@click.option(
+    "--card", type=click.Path(path_type=Path), default=None, help="Write the figures into this model folder's card."
+)
 @click.option("--model", default="small", help="A size (small, base) or the path of a model.")
 @click.option("--engine", default="auto", help="Inference engine.")
 @common_options
@@ -35,6 +38,7 @@ def evaluate(
     masks: str,
     limit: int | None,
     out: Path | None,
+    card: Path | None,
     model: str,
     engine: str,
     json_file: str | None,
@@ -61,4 +65,14 @@ def evaluate(
     if out is not None:
         outcome.write(out)
         console.print(f"report in {out / 'report.md'}")
+    if card is not None:
+        outcome.write_card(card, _command(split, data, limit, seed))
     write_json(outcome.to_json(), json_file)
+
+
+def _command(split: str, data: Path | None, limit: int | None, seed: int) -> str:
+    """The command whose figures are the same, without what only says where they go."""
+    words = ["mkpose eval --split", split]
+    for option, value in (("--data", data and data.name), ("--limit", limit), ("--seed", seed or None)):
+        words += [option, str(value)] if value else []
+    return " ".join(words)

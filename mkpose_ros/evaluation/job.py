@@ -9,6 +9,7 @@ from typing import Any
 
 from mkpose_ros.datasets import Dataset, open_dataset
 from mkpose_ros.errors import InputError, MkposeError, ModelError
+from mkpose_ros.evaluation.card import card_section, put_section
 from mkpose_ros.evaluation.evaluator import Report, average_precision_curves, evaluate
 from mkpose_ros.evaluation.protocol import Mode, protocol_for
 from mkpose_ros.evaluation.report import Source, metrics_json, write_report
@@ -47,6 +48,7 @@ class Outcome:
     run: EvaluationRun
     dataset: Dataset
     source: Source
+    trained: tuple[str, ...] = ()  # the categories that the model was trained on
 
     def to_json(self) -> dict[str, Any]:
         """The figures that docs/cli.md promises."""
@@ -73,6 +75,10 @@ class Outcome:
         lead = self.reports[0]
         curves = average_precision_curves(self.run.predictions, self.run.truths, lead.mode, protocol=lead.protocol)
         write_report(self.reports, curves, self.run, self.dataset, self.source, out)
+
+    def write_card(self, folder: Path, command: str) -> None:
+        """The section of the test split in the card (README.md) of a model's folder."""
+        put_section(folder / "README.md", card_section(self.reports, self.trained, self.source, command))
 
 
 def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: None) -> Outcome:
@@ -105,7 +111,7 @@ def evaluate_model(request: EvaluationRequest, progress: Progress = lambda *_: N
         masks={"gt": "ground truth", "predicted": "predicted"}[masks.value],
         unreadable=run.unreadable,
     )
-    return Outcome(reports, run, dataset, source)
+    return Outcome(reports, run, dataset, source, tuple(estimator.engine.metadata.categories))
 
 
 def _open_estimator(request: EvaluationRequest) -> PoseEstimator:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mkpose_ros
-from mkpose_ros.categories import NOCS_CATEGORIES
+from mkpose_ros.categories import load_categories
 from mkpose_ros.datasets import Dataset, open_dataset
 from mkpose_ros.errors import InputError
 from mkpose_ros.resources import cache_path
 
 __all__ = ["DEFAULT_FRAMES", "synthetic_dataset"]
 
-DEFAULT_FRAMES = 300
+DEFAULT_FRAMES = 100
 SPLITS = ("train", "val", "test")
 
 
@@ -23,13 +23,14 @@ def synthetic_dataset(
     split: str,
     seed: int,
     frames: int = DEFAULT_FRAMES,
-    categories: tuple[str, ...] = NOCS_CATEGORIES,
+    categories: tuple[str, ...] | None = None,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """The first `frames` scenes of a split and seed; those that the cache lacks are rendered (workers: all cores).
 
+    `categories`: None for every shipped one, those that no model was trained on included.
     A run that is cut off goes on where it was. The cache's folder names the code that renders, so that frames of
     another version are never taken for these. Raises InputError for an unknown split, DependencyError without the
     packages that render.
@@ -39,6 +40,7 @@ def synthetic_dataset(
 
     if split not in SPLITS:
         raise InputError(f"synthetic split {split!r}; expected one of {', '.join(SPLITS)}, or --data with a folder")
+    categories = categories or tuple(load_categories())
     done = 0
 
     def count(more: int) -> None:
@@ -46,7 +48,7 @@ def synthetic_dataset(
         done += more
         progress(done, frames)
 
-    folder = cache_path("scenes", f"{seed}-{'-'.join(categories)}-{_renderer_hash()}")
+    folder = cache_path("scenes", f"{seed}-{_short_hash(' '.join(categories).encode())}-{_renderer_hash()}")
     config = DatasetConfig(folder, frames, seed, split, SceneConfig(categories=categories))
     write_dataset(config, workers or len(os.sched_getaffinity(0)), count)
     return open_dataset(folder, split)[:frames]
@@ -54,7 +56,12 @@ def synthetic_dataset(
 
 def _renderer_hash() -> str:
     """Eight digits that change with any code that decides the pixels."""
+    paths = sorted((Path(mkpose_ros.__file__).parent / "synthesis").rglob("*.py"))
+    return _short_hash(*(path.read_bytes() for path in paths))
+
+
+def _short_hash(*contents: bytes) -> str:
     digest = hashlib.sha256()
-    for path in sorted((Path(mkpose_ros.__file__).parent / "synthesis").rglob("*.py")):
-        digest.update(path.read_bytes())
+    for content in contents:
+        digest.update(content)
     return digest.hexdigest()[:8]

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 import drawn
 from scenes import random_scene
 
+from mkpose_ros.categories import load_categories
 from mkpose_ros.commands.eval import evaluate as eval_command
 from mkpose_ros.datasets import open_dataset
 from mkpose_ros.errors import InputError, ModelError
@@ -31,7 +32,8 @@ class Oracle:
     name = "oracle"
 
     def __init__(self):
-        self.engine = self
+        self.engine = self.metadata = self
+        self.categories = ("camera", "mug")
         self.closed = False
 
     def estimate(self, frame, instances):
@@ -128,6 +130,30 @@ def test_the_command_prints_the_promised_json_and_writes_the_report(folder, tmp_
     assert set(details["modes"]) == {"nocs", "corners", "exact"}
 
 
+def test_the_card_gets_the_commands_figures_and_keeps_the_rest(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "_open_estimator", lambda request: Oracle())
+    card = tmp_path / "README.md"
+    card.write_text("# Model\n\n<!-- notes -->\n## Notes\n")
+    for _ in range(2):  # the second time replaces the first
+        result = CliRunner().invoke(eval_command, ["--data", str(folder), "--card", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+    text = card.read_text()
+    assert text.startswith("# Model\n")
+    assert text.endswith("<!-- notes -->\n## Notes\n")
+    assert text.count("## Test split") == 1
+    assert "`mkpose eval --split test --data set`" in text
+    assert "| camera | 2 | 100.0 | 100.0 |" in text
+    assert "| trained categories (2) | 2 | 50.0 |" in text  # a mug is in no frame
+    assert "| zero-shot: never trained on (4) | 2 | 25.0 |" in text
+    assert "100.0 % lie within the 50 % region" in text
+
+
+def test_a_card_that_is_not_there_is_said(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "_open_estimator", lambda request: Oracle())
+    result = CliRunner().invoke(eval_command, ["--data", str(folder), "--card", str(tmp_path)])
+    assert isinstance(result.exception, InputError)
+
+
 def test_an_unknown_model_and_an_unknown_split_are_said(folder):
     with pytest.raises(ModelError, match="neither a path nor a shipped size"):
         job.evaluate_model(job.EvaluationRequest(data=folder, model="huge"))
@@ -145,8 +171,7 @@ def test_synthetic_data_is_rendered_once_and_goes_on_where_it_stopped(tmp_path, 
     assert [f.name for f in second.frames] == ["test/00000/0000", "test/00000/0001", "test/00000/0002"]
     assert seen[0] == (2, 3)
     assert (first[1].frame.rgb == second[1].frame.rgb).all()
-    assert second.categories == NOCS.categories
-    assert all(t.category in NOCS.categories for s in second for t in s.objects)
+    assert second.categories == tuple(load_categories())
 
 
 def test_curves_rise_with_open_limits_and_hold_the_table_s_values():
