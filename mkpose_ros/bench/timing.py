@@ -28,6 +28,17 @@ COLUMNS = {  # key of a row: heading, format
     "mparameters": ("M param.", "{:.2f}"),
     "gflop": ("GFLOP each", "{:.2f}"),
     "peak_share": ("of peak", "{:.0%}"),
+    "object_frames": ("objects x frames", "{}"),
+    "id_switches": ("id switches", "{}"),
+    "median_rotation_deg": ("median deg", "{:.1f}"),
+    "median_translation_mm": ("median mm", "{:.1f}"),
+    "jitter_deg": ("jitter deg", "{:.2f}"),
+    "mean_jitter_deg": ("mean", "{:.2f}"),
+    "jitter_mm": ("jitter mm", "{:.2f}"),
+    "flips": ("flips", "{}"),
+    "spin_deg": ("most spin deg", "{:.1f}"),
+    "returns": ("returns", "{}"),
+    "returned_within_3": ("in 3 frames", "{}"),
 }
 
 

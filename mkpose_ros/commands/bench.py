@@ -95,12 +95,48 @@ def segmentation(
     show_rows(rows, json_file)
 
 
-def show_rows(rows: Sequence[dict[str, Any]], json_file: str | None) -> None:
-    """Rows as a table on standard error and as JSON where it is wanted."""
+@bench.command()
+@click.option("--scenes", default="1,2,3", show_default=True, help="Numbers of the scenes, separated by commas.")
+@click.option("--frames", type=click.IntRange(min=2), default=285, show_default=True, help="Frames of each scene.")
+@click.option("--rate", type=click.FloatRange(min=1.0), default=15.0, show_default=True, help="Frames per second.")
+@click.option("--model", default="small", show_default=True, help="Pose model: small, base or an ONNX file.")
+@click.option("--engine", default="auto", show_default=True, help="Inference engine.")
+@click.option("--masks", type=click.Choice(["gt", "predicted"]), default="gt", show_default=True, help="Whose masks.")
+@click.option("--camera/--no-camera", default=True, show_default=True, help="Give the tracker the camera's pose.")
+@common_options
+def tracking(
+    scenes: str,
+    frames: int,
+    rate: float,
+    model: str,
+    engine: str,
+    masks: str,
+    camera: bool,
+    json_file: str | None,
+    seed: int,
+) -> None:
+    """Render recordings with a moving camera and measure how steady poses are, raw and tracked."""
+    from mkpose_ros.bench.tracking import bench_tracking
+
+    rows = bench_tracking(
+        scenes=[int(number) for number in scenes.split(",")],
+        frames=frames,
+        rate_hz=rate,
+        model=model_path(model),
+        backend=engine,
+        masks=masks,
+        camera_known=camera,
+        seed=seed,
+    )
+    show_rows(rows, json_file, hidden=("backend", "model", "batch", "threads", "p95_ms", "per_s", "rss_mb"))
+
+
+def show_rows(rows: Sequence[dict[str, Any]], json_file: str | None, hidden: Sequence[str] = ()) -> None:
+    """Rows as a table on standard error, less its hidden columns, and as JSON where it is wanted."""
     from mkpose_ros.bench.timing import rows_table
 
     console = Console(stderr=True)
     if not console.is_terminal:
         console.width = 160  # a log has no edge to wrap at
-    console.print(rows_table(rows))
+    console.print(rows_table([{k: v for k, v in row.items() if k not in hidden} for row in rows]))
     write_json(list(rows), json_file)

@@ -12,14 +12,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from mkpose_ros.geometry.rotations import rotation_angle_rad
-from mkpose_ros.geometry.symmetry import symmetric_rotation_error_rad
+from mkpose_ros.geometry.symmetry import AXES, symmetric_rotation_error_rad, twist_rad
 from mkpose_ros.types import FrameSample, ObjectPose, ObjectTruth
 
 __all__ = ["Seen", "Steadiness", "follow", "measure", "recoveries"]
 
 LOST_S = 1.5  # an object out of sight for this long counts as occluded
-RECOVERY_FRAMES = 3
+FLIP_DEG = 60.0  # a larger turn of the error between neighbouring frames is another answer, not unrest
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Steadiness:
     jitter_deg: float  # median turn of the error between neighbouring frames: the object's own motion is taken out
     mean_jitter_deg: float  # feels the flips, which a median does not
     jitter_mm: float  # the same of the centre
-    flips: int  # turns of the error by more than 60 degrees between neighbouring frames
-    spin_deg: float  # largest turn between neighbouring frames of objects with a continuous axis, about any axis
+    flips: int  # turns of the error by more than FLIP_DEG between neighbouring frames
+    spin_deg: float  # largest turn about a continuous axis between neighbouring frames
 
     def as_dict(self) -> dict[str, float]:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {
@@ -99,7 +98,7 @@ def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = 
         jitter_deg=_median(sums.jitter_deg),
         mean_jitter_deg=float(jitter.mean()) if jitter.size else float("nan"),
         jitter_mm=_median(sums.jitter_mm),
-        flips=int(np.count_nonzero(jitter > 60.0)),
+        flips=int(np.count_nonzero(jitter > FLIP_DEG)),
         spin_deg=max(sums.spins_deg, default=float("nan")),
     )
 
@@ -130,10 +129,13 @@ def _add_step(sums: _Sums, a: Seen, b: Seen) -> None:
     shift_a, shift_b = (
         s.truth.T_cam_obj[:3, :3].T @ (s.pose.T_cam_obj[:3, 3] - s.truth.T_cam_obj[:3, 3]) for s in (a, b)
     )
-    sums.jitter_deg.append(np.degrees(symmetric_rotation_error_rad(E_a, E_b, a.truth.symmetry)))
+    turn_deg = np.degrees(symmetric_rotation_error_rad(E_a, E_b, a.truth.symmetry))
+    sums.jitter_deg.append(turn_deg)
     sums.jitter_mm.append(1e3 * np.linalg.norm(shift_b - shift_a))
-    if a.truth.symmetry.infinite_axes:
-        sums.spins_deg.append(float(np.degrees(rotation_angle_rad(E_a, E_b))))
+    if turn_deg < FLIP_DEG:  # a flip has no turn about its own axis
+        known = (set(s.infinite_axes) for s in (a.truth.symmetry, b.truth.symmetry, a.pose.symmetry, b.pose.symmetry))
+        for axis in set.intersection(*known):
+            sums.spins_deg.append(float(np.degrees(abs(twist_rad(E_a.T @ E_b, AXES[axis])))))
 
 
 def _median(values: list[float]) -> float:

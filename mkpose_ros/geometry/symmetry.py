@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from mkpose_ros.geometry.rotations import rotation_angle_rad, rotations_of
 from mkpose_ros.types import Symmetry
 
-__all__ = ["AXES", "align_all", "align_to_reference", "finite_rotations", "symmetric_rotation_error_rad"]
+__all__ = ["AXES", "align_all", "align_to_reference", "finite_rotations", "symmetric_rotation_error_rad", "twist_rad"]
 
 AXES = {"x": np.array([1.0, 0.0, 0.0]), "y": np.array([0.0, 1.0, 0.0]), "z": np.array([0.0, 0.0, 1.0])}
 
@@ -54,7 +54,7 @@ def align_all(R: np.ndarray, R_reference: np.ndarray, symmetries: tuple[Symmetry
     for axis, rows in zip(AXES.values(), infinite, strict=True):
         if rows.any():
             relative = np.swapaxes(candidates[rows], -1, -2) @ R_reference[rows][:, None]
-            candidates[rows] = candidates[rows] @ rotations_of(_twist_rad(relative, axis)[..., None] * axis)
+            candidates[rows] = candidates[rows] @ rotations_of(twist_rad(relative, axis)[..., None] * axis)
     # The trace of A^T B is 1 + 2 cos of the angle between A and B.
     best = np.argmax((candidates * R_reference[:, None]).sum(axis=(-2, -1)), axis=1)
     return candidates[np.arange(len(R)), best]
@@ -72,10 +72,10 @@ def _candidates(symmetries: tuple[Symmetry, ...]) -> tuple[np.ndarray, np.ndarra
 
 def _turn_about_axis(R: np.ndarray, R_reference: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """R turned about its own axis so that it is as near as possible to R_reference."""
-    return R @ rotations_of(_twist_rad(R.T @ R_reference, axis) * axis)
+    return R @ rotations_of(twist_rad(R.T @ R_reference, axis) * axis)
 
 
-def _twist_rad(relative: np.ndarray, axis: np.ndarray) -> np.ndarray:
+def twist_rad(relative: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """The angle (...) of the turn about an axis that comes nearest to rotations (..., 3, 3).
 
     It is the twist of the swing-twist decomposition, which maximises trace(turn^T relative).

@@ -11,7 +11,8 @@ __all__ = ["TrackerConfig"]
 class TrackerConfig:
     """How tracks are born, associated, filtered and dropped; the defaults suit a table-top at 5 to 30 Hz."""
 
-    gate_distance: float = 1.0  # association: centre distance over the object's largest extent, at most
+    gate_distance: float = 1.0  # association: centre distance over the object's largest extent, at most ...
+    return_gate_distance: float = 1.5  # ... and of a track that was not seen in the last frames
     # A segmenter takes a bottle for a can now and then. A detection of another category joins a track when its mask
     # covers the track's last one this much (IoU), or, after a pause, when it stands this near (in largest extents).
     other_category_iou: float = 0.4
@@ -20,15 +21,23 @@ class TrackerConfig:
     category_lead: float = 1.5  # evidence for another category over that for the believed one, before it is believed
     min_hits: int = 2  # frames of evidence before a track is published, unless ...
     sure_score: float = 0.7  # ... its first detection scores at least this
-    max_occlusion_s: float = 5.0  # an unseen track is kept this long, unpublished, and may be recovered
+    max_occlusion_s: float = 10.0  # an unseen track is kept this long, unpublished, and may be recovered
     max_tentative_s: float = 0.5  # an unconfirmed track is kept this long
 
-    # Accelerations of the constant-velocity model, one sigma: how fast objects may start to move relative to the
+    # What shows of an object (mask area in square metres) is compared with what was seen of it before: half hidden, its
+    # estimated centre and size are those of the visible part.
+    area_memory_s: float = 10.0
+    least_visible: float = 0.35  # share of the area below which a measurement is not used
+    full_visible: float = 0.8  # ... and above which it counts fully; the variance grows with its inverse fourth power
+
+    # Accelerations of the motion model, one sigma: how fast objects may start to move relative to the
     # reference frame. `static_*` serve when the camera's pose in the world is given, so that objects mostly rest.
     acceleration_mps2: float = 0.6
     turn_acceleration_radps2: float = 1.5
     static_acceleration_mps2: float = 0.05
-    static_turn_acceleration_radps2: float = 0.1
+    static_turn_acceleration_radps2: float = 0.5
+    motion_s: float = 1.0  # a velocity that nothing confirms dies away in this time
+    static_motion_s: float = 0.3
 
     # A network's errors persist from frame to frame; its covariance is inflated so that averaging doesn't make the
     # filter believe what one view repeats.
@@ -44,5 +53,5 @@ class TrackerConfig:
 
     # Orientations that contradict the track's (a bottle seen upside down) are other hypotheses: each frame votes for
     # one, votes fade, and the one with most votes is published.
-    vote_memory_s: float = 0.5
+    vote_memory_s: float = 1.0
     hypothesis_radius_rad: float = 0.6  # orientations this near are one hypothesis; farther ones never averaged

@@ -1,6 +1,6 @@
 """The objects' states over time: pose, velocity and size, filtered under each object's symmetry, all tracks at once.
 
-An error-state Kalman filter on SE(3) with constant velocity: the nominal state is (t, R, v, w), the error
+An error-state Kalman filter on SE(3) with velocities that die away: the nominal state is (t, R, v, w), the error
 (dt, dtheta, dv, dw) with R = exp(dtheta) R_nominal, all in the axes of one reference frame (the world when the camera's
 pose is known, else the camera). Tracks are the rows of arrays: a handful of numpy calls serve five objects or fifty.
 """
@@ -86,6 +86,10 @@ class FilterBank:
         self._rotation = rotations_of(self._velocity[:, 3:] * dt_s) @ self._rotation
         P[:, :6] += dt_s * P[:, 6:]  # F P
         P[:, :, :6] += dt_s * P[:, :, 6:]  # ... F^T
+        kept = np.exp(-dt_s / (config.static_motion_s if at_rest else config.motion_s))
+        self._velocity = self._velocity * kept
+        P[:, 6:] *= kept
+        P[:, :, 6:] *= kept
         linear = config.static_acceleration_mps2 if at_rest else config.acceleration_mps2
         angular = config.static_turn_acceleration_radps2 if at_rest else config.turn_acceleration_radps2
         q = np.repeat([linear**2, angular**2], 3)
@@ -98,13 +102,14 @@ class FilterBank:
         self._votes.fade(dt_s)
 
     def change_reference(self, T_new_old: np.ndarray) -> None:
-        """Express everything in another reference frame (4, 4)."""
+        """Express everything in another reference frame (4, 4), which may move relative to the old one."""
         R = T_new_old[:3, :3]
         turn = np.kron(np.eye(4), R)
         self._translation_m = self._translation_m @ R.T + T_new_old[:3, 3]
         self._rotation = R @ self._rotation
         self._velocity = self._velocity @ turn[:6, :6].T
         self._P = turn @ self._P @ turn.T
+        self._P[:, 6:, 6:] += np.diag(_INITIAL_SPEEDS**2)
 
     def update(
         self,
@@ -129,7 +134,7 @@ class FilterBank:
         self._outliers[rows] = np.where(far, self._outliers[rows] + 1, 0)
         lost = self._outliers[rows] >= config.reset_after
         if lost.any():
-            self._reset(rows[lost], poses[lost], covariances[lost])
+            self._reset(rows[lost], _poses(aligned, poses[:, :3, 3])[lost], covariances[lost])
             turned, far = turned & ~lost, far & ~lost
 
         winners = self._votes.cast(rows, predicted, aligned, turned, symmetries)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mkpose_ros.geometry.rotations import invert_pose
-from mkpose_ros.tracking.association import associate, mask_iou
+from mkpose_ros.tracking.association import associate, mask_areas, mask_iou
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.tracking.filter import FilterBank, turn_covariances
 from mkpose_ros.types import ObjectPose, RgbdFrame
@@ -28,6 +28,8 @@ class _Track:
     last_seen_ns: int
     confirmed: bool
     category: str  # believed
+    area_px: float  # of the last mask, as `mask_areas` counts
+    area_m2: float  # of what has been seen of it, at its distance; 0 while nothing is known
     track_id: str = ""
     hits: int = 1
     evidence: dict[str, float] = field(default_factory=dict)  # score, summed up and fading, by category
@@ -81,18 +83,25 @@ class Tracker:
             return []
         poses = T_ref_cam @ np.stack([o.T_cam_obj for o in objects])
         covariances = turn_covariances(T_ref_cam[:3, :3], np.stack([o.covariance for o in objects]))
+        areas_px = mask_areas(objects)
+        areas_m2 = areas_px * np.array([o.T_cam_obj[2, 3] for o in objects]) ** 2 / frame.intrinsics.fx**2
         sizes_m = np.stack([o.size_m for o in objects])
         track_of = dict.fromkeys(range(len(objects)), -1)
-        track_of.update((d, t) for t, d in self._associate(objects, poses[:, :3, 3], frame.stamp_ns))
+        track_of.update((d, t) for t, d in self._associate(objects, areas_px, poses[:, :3, 3], frame.stamp_ns))
         rows = np.array(list(track_of.values()))
         old, new = rows >= 0, rows < 0
-        if old.any():
-            symmetries = tuple(o.symmetry for o, known in zip(objects, old, strict=True) if known)
-            self._filters.update(rows[old], poses[old], covariances[old], sizes_m[old], symmetries)
+        visible = self._visible(rows, areas_m2, frame.stamp_ns)
+        used = old & (visible >= self._config.least_visible)
+        if used.any():
+            symmetries = tuple(o.symmetry for o, use in zip(objects, used, strict=True) if use)
+            doubt = np.maximum(self._config.full_visible / visible[used], 1.0)[:, None, None] ** 4
+            self._filters.update(rows[used], poses[used], covariances[used] * doubt, sizes_m[used], symmetries)
         rows[new] = len(self._tracks) + np.arange(np.count_nonzero(new))
         self._filters.add(poses[new], covariances[new], sizes_m[new])
-        for row, detection in zip(rows, objects, strict=True):
+        for i, (row, detection) in enumerate(zip(rows, objects, strict=True)):
             self._see(int(row), detection, frame.stamp_ns)
+            self._tracks[row].area_px = areas_px[i]
+            self._tracks[row].area_m2 = max(self._tracks[row].area_m2, areas_m2[i])
         published = self._publish(rows, invert_pose(T_ref_cam))
         self._bury(frame.stamp_ns)
         return published
@@ -107,16 +116,31 @@ class Tracker:
                 self._filters.change_reference(invert_pose(known))
         self._stamp_ns, self._T_world_cam = frame.stamp_ns, T_world_cam
 
-    def _associate(self, objects: Sequence[ObjectPose], centres_m: np.ndarray, stamp_ns: int) -> list[tuple[int, int]]:
+    def _visible(self, rows: np.ndarray, areas_m2: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """The share (D,) of each detection's object that shows, judged by what showed before; 1 for new ones."""
+        visible = np.ones(len(rows))
+        for i, row in enumerate(rows):
+            if row >= 0 and self._tracks[row].area_m2 > 0.0:
+                track = self._tracks[row]
+                seen_s = (stamp_ns - track.last_seen_ns) * 1e-9
+                track.area_m2 *= np.exp(-min(seen_s, 0.2) / self._config.area_memory_s)
+                visible[i] = areas_m2[i] / track.area_m2
+        return visible
+
+    def _associate(
+        self, objects: Sequence[ObjectPose], areas_px: np.ndarray, centres_m: np.ndarray, stamp_ns: int
+    ) -> list[tuple[int, int]]:
         if not self._tracks:
             return []
         config = self._config
         extents_m = self._filters.sizes_m.max(axis=1, keepdims=True)
         distances = np.linalg.norm(self._filters.centres_m[:, None] - centres_m, axis=-1) / extents_m
-        near = distances <= config.gate_distance  # whatever the overlap: masks of a nested or hidden object overlap too
-        same = np.array([[o.category in track.evidence for o in objects] for track in self._tracks])
-        overlaps = mask_iou([track.last for track in self._tracks], objects, near)
         fresh = np.array([[stamp_ns - track.last_seen_ns <= _FRESH_NS] for track in self._tracks])
+        # Whatever the overlap: masks of a nested or hidden object overlap too.
+        near = distances <= np.where(fresh, config.gate_distance, config.return_gate_distance)
+        same = np.array([[o.category in track.evidence for o in objects] for track in self._tracks])
+        known_px = np.array([track.area_px for track in self._tracks])
+        overlaps = mask_iou([track.last for track in self._tracks], known_px, objects, areas_px, near)
         alike = np.where(fresh, overlaps >= config.other_category_iou, distances <= config.other_category_distance)
         costs = distances + (1.0 - overlaps) + _OTHER_CATEGORY_COST * ~same
         return associate(costs, near & (same | alike))
@@ -127,7 +151,7 @@ class Tracker:
         if row == len(self._tracks):
             sure = detection.score >= config.sure_score or config.min_hits <= 1
             evidence = {detection.category: detection.score}
-            self._tracks.append(_Track(detection, stamp_ns, sure, detection.category, evidence=evidence))
+            self._tracks.append(_Track(detection, stamp_ns, sure, detection.category, 0.0, 0.0, evidence=evidence))
         else:
             self._tracks[row].see(detection, stamp_ns, config)
             self._tracks[row].hits += 1
