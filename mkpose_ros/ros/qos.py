@@ -7,8 +7,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 __all__ = ["CAMERA_INFO", "DETECTIONS", "IMAGE", "OUTPUT", "overridable"]
 
-# Best effort accepts both kinds of publisher, and depth 1 keeps only the newest image.
-IMAGE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Best effort accepts both kinds of publisher. Images that wait while the machine is busy are all taken, in a moment, so
+# that each can meet its partner; the newest pair wins in the mailbox.
+IMAGE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 CAMERA_INFO = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A late subscriber that asks for it (transient local) gets the last result at once; its stamp tells its age.
 DETECTIONS = QoSProfile(
