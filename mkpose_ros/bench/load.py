@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import rclpy
@@ -25,6 +26,7 @@ __all__ = ["Load", "own_context", "run_load"]
 
 _START_TIMEOUT_S = 120.0
 _LAST_ANSWERS_S = 2.0
+_SETTLE_S = 1.5  # after the warm-up, until the node has reported how many frames reached it
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Load:
 
     sent_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s after its last message
     received_at: dict[int, float] = field(default_factory=dict)  # stamp in ns -> monotonic s
+    latencies_ms: list[float] = field(default_factory=list)  # the image's stamp to its detections received here
     messages: list[ObjectPoseArray] = field(default_factory=list)
     reached: int = 0  # frames that came into the node's mailbox, by its own count
     ready_s: float = 0.0  # start of the process to its subscription to the camera
@@ -57,23 +60,36 @@ class Load:
 
 
 def run_load(
-    module: str, publisher: Node, publish: Callable[[], int], *, rate_hz: float, frames: int, parameters: Sequence[str]
+    module: str,
+    publisher: Node,
+    publish: Callable[[], int],
+    *,
+    rate_hz: float,
+    frames: int,
+    parameters: Sequence[str],
+    warm_up: int = 0,
+    checkout: Path | None = None,
+    watch: Callable[[psutil.Process], object] = lambda _: None,
 ) -> Load:
     """Start `python -m module` as the node, call `publish` (returns the frame's stamp) at rate_hz, and listen.
 
-    `publisher` is the caller's node; it must publish color/image_raw. Raises MkposeError when the node ends early.
+    `publisher` is the caller's node; it must publish color/image_raw. `warm_up` frames go before those that count.
+    `checkout`: run the code of another folder. `watch` is called after each frame. Raises MkposeError when the node
+    ends early.
     """
     load = Load()
     command = [sys.executable, "-m", module, "--ros-args", "-p", "autostart:=true"]
     command += [word for parameter in parameters for word in ("-p", parameter)]
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=sys.stderr, env=dict(os.environ))
+    environment = dict(os.environ) | ({"PYTHONPATH": str(checkout)} if checkout else {})
+    process = subprocess.Popen(command, stdout=sys.stderr, env=environment, cwd=checkout)
     executor = SingleThreadedExecutor(context=publisher.context)
     executor.add_node(publisher)
 
     def on_detections(message: ObjectPoseArray) -> None:
         stamp = stamp_ns(message)
         if stamp in load.sent_at:
+            load.latencies_ms.append((time.time_ns() - stamp) / 1e6)
             load.received_at[stamp] = time.monotonic()
             load.messages.append(message)
 
@@ -93,12 +109,20 @@ def run_load(
         load.ready_s = time.monotonic() - started
         _spin_until(executor, time.monotonic() + 1.0)
         watched = psutil.Process(process.pid)
+        begin = time.monotonic()
+        for index in range(warm_up):
+            _spin_until(executor, begin + index / rate_hz)
+            publish()
+        _spin_until(executor, time.monotonic() + _SETTLE_S if warm_up else 0.0)
+        before = load.reached
         begin, cpu = time.monotonic(), _cpu_s(watched)
         for index in range(frames):
             _spin_until(executor, begin + index / rate_hz)
             load.sent_at[publish()] = time.monotonic()
+            watch(watched)
         load.span_s, load.cpu_s = time.monotonic() - begin, _cpu_s(watched) - cpu
         _spin_until(executor, time.monotonic() + _LAST_ANSWERS_S)
+        load.reached -= before
         load.rss_mb = watched.memory_info().rss / 1e6
     finally:
         for subscription in subscriptions:

@@ -1,4 +1,4 @@
-"""`mkpose bench node` and `pipeline`: what the node adds to its networks, and how it bears a camera's rate."""
+"""`mkpose bench node`: what the node adds to its networks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from mkpose_ros.bench.timing import timing_row
 from mkpose_ros.commands.options import common_options, write_json
 from mkpose_ros.errors import MkposeError
 from mkpose_ros.ros import qos
-from mkpose_ros.ros.demo_camera import DemoCamera
 from mkpose_ros.ros.images import image_to_msg
 from mkpose_ros.ros.transport import use_shipped_transport
 
-__all__ = ["bench_node", "bench_pipeline", "node", "pipeline"]
+__all__ = ["bench_node", "load_row", "node", "own_ms", "show_load"]
 
 WIDTH, HEIGHT = 640, 480
 NETWORKS = ("segmentation", "engine")  # the stages that `bench node` leaves out
@@ -47,49 +46,16 @@ def bench_node(*, frames: int = 300, rate_hz: float = 30.0, seed: int = 0) -> li
     finally:
         camera.destroy_node()
         context.try_shutdown()
-    own_ms = [_own_ms(message) for message in load.messages]
+    inside_ms = [own_ms(message) for message in load.messages]
     if not load.messages:
         raise MkposeError("bench: the node answered no frame; see its log above")
     rows = [
-        _row("node: in to out", own_ms, load, "none", rate_hz),
-        _row("node: sent to received", load.trips_ms, load, "none", rate_hz),
+        load_row("node: in to out", inside_ms, load, "none", rate_hz),
+        load_row("node: sent to received", load.trips_ms, load, "none", rate_hz),
     ]
     for stage in [s.name for s in load.messages[-1].stages if s.name not in NETWORKS]:
         times = [s.duration_ms for m in load.messages for s in m.stages if s.name == stage]
-        rows.append(_row(f"  {stage}", times, load, "none", rate_hz))
-    return rows
-
-
-def bench_pipeline(
-    *, rates_hz: tuple[float, ...] = (10.0, 30.0, 60.0), frames: int = 100, model: str = "small", backend: str = "auto"
-) -> list[dict[str, Any]]:
-    """Rows of the real node on the shipped recording at each rate: image stamp to detections received."""
-    use_shipped_transport()
-    rows = []
-    for rate_hz in rates_hz:
-        context = own_context()
-        camera = DemoCamera(paced_by_hand=True, context=context)
-        try:
-            load = run_load(
-                "mkpose_ros.ros.node",
-                camera,
-                lambda camera=camera: camera.publish_next()[0],
-                rate_hz=rate_hz,
-                frames=frames,
-                parameters=[f"model:={model}", f"backend:={backend}"],
-            )
-        finally:
-            camera.destroy_node()
-            context.try_shutdown()
-        if not load.messages:
-            raise MkposeError(f"bench: the node answered no frame at {rate_hz:.0f} Hz; see its log above")
-        objects = round(float(np.mean([len(m.objects) for m in load.messages])))
-        name = f"pipeline at {rate_hz:.0f} Hz"
-        row = _row(name, load.trips_ms, load, backend, rate_hz, model=model, objects=objects)
-        span_s = max(load.received_at.values()) - min(load.sent_at.values())
-        rows.append({**row, "per_s": len(load.received_at) / span_s, "cpu_percent": 100.0 * load.cpu_s / load.span_s})
-        own_ms = [_own_ms(message) for message in load.messages]
-        rows.append(_row("  without networks", own_ms, load, backend, rate_hz, model=model, objects=objects))
+        rows.append(load_row(f"  {stage}", times, load, "none", rate_hz))
     return rows
 
 
@@ -99,22 +65,11 @@ def bench_pipeline(
 @common_options
 def node(frames: int, rate: float, json_file: str | None, seed: int) -> None:
     """Time what the node adds to its networks: five objects, 640x480, over DDS, with networks that answer at once."""
-    _show(bench_node(frames=frames, rate_hz=rate, seed=seed), json_file)
+    show_load(bench_node(frames=frames, rate_hz=rate, seed=seed), json_file)
 
 
-@click.command()
-@click.option("--rates", default="10,30,60", show_default=True, help="Frames per second, separated by commas.")
-@click.option("--frames", type=click.IntRange(min=10), default=100, show_default=True, help="Frames at each rate.")
-@click.option("--model", default="small", show_default=True, help="Pose model: small, base or an ONNX file.")
-@click.option("--engine", default="auto", show_default=True, help="Inference engine.")
-@common_options
-def pipeline(rates: str, frames: int, model: str, engine: str, json_file: str | None, seed: int) -> None:
-    """Play the recording into the whole node at several rates: latency, throughput, losses, CPU and memory."""
-    rates_hz = tuple(float(rate) for rate in rates.split(","))
-    _show(bench_pipeline(rates_hz=rates_hz, frames=frames, model=model, backend=engine), json_file)
-
-
-def _show(rows: list[dict[str, Any]], json_file: str | None) -> None:
+def show_load(rows: list[dict[str, Any]], json_file: str | None) -> None:
+    """A table of rows, what became of the frames, and JSON."""
     from mkpose_ros.bench.timing import rows_table
 
     console = Console(stderr=True)
@@ -129,11 +84,12 @@ def _show(rows: list[dict[str, Any]], json_file: str | None) -> None:
     write_json(rows, json_file)
 
 
-def _own_ms(message: Any) -> float:
+def own_ms(message: Any) -> float:
+    """What one message says the node took beside its networks."""
     return message.latency_ms - sum(stage.duration_ms for stage in message.stages if stage.name in NETWORKS)
 
 
-def _row(
+def load_row(
     name: str,
     times_ms: list[float],
     load: Load,

@@ -17,7 +17,11 @@ from mkpose_ros.commands.options import common_options, write_json
 __all__ = ["bench", "show_rows"]
 
 # Benches of the running node need ROS; their module is imported when one is called.
-ROS_BENCHES = {"node": "mkpose_ros.bench.node:node", "pipeline": "mkpose_ros.bench.node:pipeline"}
+ROS_BENCHES = {
+    "node": "mkpose_ros.bench.node:node",
+    "pipeline": "mkpose_ros.bench.pipeline:pipeline",
+    "soak": "mkpose_ros.bench.pipeline:soak",
+}
 
 
 class _BenchGroup(click.Group):

@@ -1,0 +1,223 @@
+"""`mkpose bench pipeline` and `soak`: the recording played into a real node over DDS, at a camera's rates, for long."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+
+from mkpose_ros.bench.load import Load, own_context, run_load
+from mkpose_ros.bench.node import load_row, own_ms, show_load
+from mkpose_ros.commands.options import common_options, write_json
+from mkpose_ros.errors import InputError, MkposeError
+from mkpose_ros.ros.demo_camera import DemoCamera
+from mkpose_ros.ros.transport import use_shipped_transport
+
+__all__ = ["Variant", "bench_pipeline", "parse_variant", "pipeline", "soak"]
+
+NODE = "mkpose_ros.ros.node"
+WARM_UP = 10  # frames at each rate that do not count
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things compared: a configuration, or another revision of the code."""
+
+    name: str
+    parameters: tuple[str, ...] = ()  # NAME:=VALUE
+    checkout: Path | None = None  # None: the code that runs this
+
+
+@dataclass
+class Health:
+    """What a process holds, sampled while it runs."""
+
+    time_s: list[float] = field(default_factory=list)
+    rss_mb: list[float] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    handles: list[int] = field(default_factory=list)
+
+    def sample(self, process: psutil.Process, time_s: float) -> None:
+        with process.oneshot():
+            self.time_s.append(time_s)
+            self.rss_mb.append(process.memory_info().rss / 1e6)
+            self.threads.append(process.num_threads())
+            self.handles.append(process.num_fds())
+
+
+def bench_pipeline(
+    variants: Sequence[Variant], *, rates_hz: Sequence[float], frames: int, repeats: int = 1
+) -> list[dict[str, Any]]:
+    """For each variant and rate a row of the image's stamp to the detections received in this process, and its stages.
+
+    Each repeat starts a node for each rate and variant in turn, so that what else the machine does meets all alike.
+    Rows carry rate_hz, sent, lost (by the transport), skipped (replaced by a newer frame), per_s, cpu_percent (of one
+    core), oldest_ms (the greatest age on arrival), objects_per_s.
+    """
+    use_shipped_transport()
+    loads: dict[tuple[str, float], list[Load]] = {}
+    for repeat in range(repeats):
+        for rate_hz in rates_hz:
+            for variant in variants if repeat % 2 == 0 else variants[::-1]:
+                load = _play(variant, rate_hz, frames)
+                loads.setdefault((variant.name, rate_hz), []).append(load)
+    rows = []
+    for variant in variants:
+        for rate_hz in rates_hz:
+            rows += _rows(variant, rate_hz, loads[variant.name, rate_hz])
+    return rows
+
+
+def parse_variant(text: str) -> Variant:
+    """A configuration from "NAME:=VALUE NAME:=VALUE", or else a git revision; the latter has no checkout yet."""
+    words = text.split()
+    if not words:
+        raise InputError("--compare: got nothing, expected NAME:=VALUE or a git revision")
+    return Variant(text, tuple(words)) if ":=" in text else Variant(text)
+
+
+@contextmanager
+def _checked_out(variants: Sequence[Variant]) -> Iterator[list[Variant]]:
+    """The variants with a worktree for each that is a revision; they are gone afterwards."""
+    root = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryDirectory() as folder:
+        ready, made = [], []
+        try:
+            for number, variant in enumerate(variants):
+                if variant.parameters or variant.name == "this":
+                    ready.append(variant)
+                    continue
+                path = Path(folder) / str(number)
+                _git(root, "worktree", "add", "--detach", str(path), variant.name)
+                made.append(path)
+                ready.append(Variant(variant.name, checkout=path))
+            yield ready
+        finally:
+            for path in made:
+                _git(root, "worktree", "remove", "--force", str(path))
+
+
+def _git(root: Path, *words: str) -> None:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"git {' '.join(words)}: {done.stderr.strip()}; give a revision of a checkout's history")
+
+
+def _play(
+    variant: Variant, rate_hz: float, frames: int, watch: Callable[[psutil.Process], object] = lambda _: None
+) -> Load:
+    context = own_context()
+    camera = DemoCamera(paced_by_hand=True, context=context)
+    camera.frames = camera.frames + camera.frames[-2:0:-1]  # to and fro: no jump where the recording ends
+    try:
+        load = run_load(
+            NODE,
+            camera,
+            lambda: camera.publish_next()[0],
+            rate_hz=rate_hz,
+            frames=frames,
+            parameters=variant.parameters,
+            warm_up=WARM_UP,
+            checkout=variant.checkout,
+            watch=watch,
+        )
+    finally:
+        camera.destroy_node()
+        context.try_shutdown()
+    if not load.messages:
+        raise MkposeError(f"bench: the node ({variant.name}) answered no frame at {rate_hz:.0f} Hz; see its log above")
+    return load
+
+
+def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[str, Any]]:
+    all_of = Load(ready_s=loads[0].ready_s, rss_mb=max(load.rss_mb for load in loads))
+    for load in loads:
+        all_of.sent_at |= load.sent_at
+        all_of.received_at |= load.received_at
+        all_of.latencies_ms += load.latencies_ms
+        all_of.messages += load.messages
+        all_of.reached += load.reached
+        all_of.cpu_s += load.cpu_s
+        all_of.span_s += load.span_s
+    objects = [len(message.objects) for message in all_of.messages]
+    fixed = {"backend": variant.name, "rate_hz": rate_hz, "objects": round(float(np.mean(objects)))}
+    row = load_row(f"pipeline at {rate_hz:.0f} Hz", all_of.latencies_ms, all_of, **fixed)
+    row |= {
+        "per_s": len(all_of.received_at) / all_of.span_s,
+        "objects_per_s": sum(objects) / all_of.span_s,
+        "cpu_percent": 100.0 * all_of.cpu_s / all_of.span_s,
+        "oldest_ms": max(all_of.latencies_ms),
+    }
+    rows = [row, load_row("  without networks", [own_ms(m) for m in all_of.messages], all_of, **fixed)]
+    for stage in [s.name for s in all_of.messages[-1].stages]:
+        times = [s.duration_ms for m in all_of.messages for s in m.stages if s.name == stage]
+        rows.append(load_row(f"  {stage}", times, all_of, **fixed))
+    return rows
+
+
+@click.command()
+@click.option("--rates", default="10,30,60", show_default=True, help="Frames per second, separated by commas.")
+@click.option("--frames", type=click.IntRange(min=10), default=100, show_default=True, help="Frames at each rate.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of each, interleaved.")
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME:=VALUE", help="The node's; may be repeated.")
+@click.option(
+    "--compare",
+    "others",
+    multiple=True,
+    metavar="WHAT",
+    help='Against "NAME:=VALUE NAME:=VALUE" or a git revision, taking turns; may be repeated.',
+)
+@common_options
+def pipeline(
+    rates: str,
+    frames: int,
+    repeats: int,
+    parameters: tuple[str, ...],
+    others: tuple[str, ...],
+    json_file: str | None,
+    seed: int,
+) -> None:
+    """Play the recording into the whole node at several rates: latency, throughput, losses, CPU and memory."""
+    rates_hz = tuple(float(rate) for rate in rates.split(","))
+    with _checked_out([Variant("this", parameters), *(parse_variant(text) for text in others)]) as variants:
+        rows = bench_pipeline(variants, rates_hz=rates_hz, frames=frames, repeats=repeats)
+    show_load(rows, json_file)
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="How long.")
+@click.option("--rate", type=click.FloatRange(min=1.0), default=30.0, show_default=True, help="Frames per second.")
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME:=VALUE", help="The node's; may be repeated.")
+@common_options
+def soak(minutes: float, rate: float, parameters: tuple[str, ...], json_file: str | None, seed: int) -> None:
+    """Play the recording for long and see that the node's memory, threads and file handles stay what they are."""
+    use_shipped_transport()
+    health, frames = Health(), round(60.0 * minutes * rate)
+    count = iter(range(frames))
+
+    def watch(process: psutil.Process) -> None:
+        index = next(count)
+        if index % round(rate) == 0:
+            health.sample(process, index / rate)
+
+    load = _play(Variant("this", parameters), rate, frames, watch)
+    rows = _rows(Variant("this", parameters), rate, [load])
+    tenth = max(len(health.time_s) // 10, 1)
+    rows[0] |= {"minutes": minutes, "health": vars(health)}
+    for name in ("rss_mb", "threads", "handles"):
+        series = np.array(getattr(health, name)[tenth:])  # the first tenth is the start
+        slope = np.polyfit(np.array(health.time_s[tenth:]) / 3600.0, series, 1)[0] if len(series) > 2 else float("nan")
+        rows[0][name + "_growth_per_h"] = float(slope)
+        click.echo(
+            f"{name}: {series[0]:.0f} to {series[-1]:.0f}, most {series.max():.0f}, {slope:+.1f} an hour", err=True
+        )
+    show_load(rows[:1], None)
+    write_json(rows, json_file)
