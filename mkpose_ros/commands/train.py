@@ -89,34 +89,50 @@ def _render(config, scenes: int, split: str) -> dict[str, float]:
 @click.command()
 @click.option("--config", "config_file", default="train_small", help="YAML file, or the name of a shipped one.")
 @click.option("--out", default="runs/ablation", help="Folder of the runs and of table.md.")
-@click.option("--baselines", default=None, metavar="FILE", help="Only compare these weights with classical baselines.")
+@click.option("--rows", default="", help="Only these rows, separated by commas, such as text,full; default: all six.")
+@click.option("--baselines", default=None, metavar="MODEL", help="Only compare this model with classical baselines.")
+@click.option("--also", multiple=True, metavar="NAME=MODEL", help="With --baselines: another network as a row.")
+@click.option("--frames", type=int, default=100, show_default=True, help="With --baselines: test scenes.")
 @common_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def ablate(
-    config_file: str, out: str, baselines: str | None, json_file: str | None, seed: int, overrides: tuple[str, ...]
+    config_file: str,
+    out: str,
+    rows: str,
+    baselines: str | None,
+    also: tuple[str, ...],
+    frames: int,
+    json_file: str | None,
+    seed: int,
+    overrides: tuple[str, ...],
 ) -> None:
     """Train the rows of the paper's Table III on equal budgets and print the table.
 
-    With --baselines: weights (best.safetensors of a run) beside classical methods, on the configured held-out crops.
+    With --baselines: a model (its folder, an ONNX file or a run's best.safetensors) beside classical methods, on the
+    scenes of `mkpose eval --split test`.
     """
     if baselines:
-        _compare(Path(baselines), config_file, [f"seed={seed}", *overrides], json_file)
+        _compare(Path(baselines), also, frames, seed, json_file)
         return
     from mkpose_ros.training.ablate import ablation_table, run_ablations
 
-    rows = run_ablations(config_file, Path(out), [f"seed={seed}", *overrides])
-    table = ablation_table(rows)
+    done = run_ablations(config_file, Path(out), [f"seed={seed}", *overrides], rows.split(",") if rows else None)
+    table = ablation_table(done)
     (Path(out) / "table.md").write_text(table, encoding="utf-8")
     click.echo(table, err=json_file == "-")
-    write_json(rows, json_file)
+    write_json(done, json_file)
 
 
-def _compare(weights: Path, config_file: str, overrides: list[str], json_file: str | None) -> None:
-    from mkpose_ros.training.card import metrics_table
-    from mkpose_ros.training.comparison import compare
-    from mkpose_ros.training.config import load_train_config
+def _compare(model: Path, also: tuple[str, ...], frames: int, seed: int, json_file: str | None) -> None:
+    from mkpose_ros.evaluation.synthetic_data import synthetic_dataset
+    from mkpose_ros.training.comparison import compare, comparison_table
 
-    config = load_train_config(config_file, overrides)
-    rows = compare(weights, config.data.val_shards, limit=config.data.val_limit)
-    click.echo(metrics_table(rows), err=json_file == "-")
+    pairs = dict(pair.partition("=")[::2] for pair in also)
+    if not all(pairs.values()):
+        raise click.BadParameter(f"{', '.join(also)}; expected NAME=MODEL", param_hint="--also")
+    dataset = synthetic_dataset("test", seed, frames)
+    rows = compare(
+        model, dataset, also={k: Path(v) for k, v in pairs.items()}, progress=lambda name: click.echo(name, err=True)
+    )
+    click.echo(comparison_table(rows), err=json_file == "-")
     write_json(rows, json_file)

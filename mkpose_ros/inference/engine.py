@@ -91,6 +91,8 @@ def _open(name: str, path: Path, options: EngineOptions) -> PoseEngine:
 
 def _model_file(path: Path, *names: str) -> Path:
     """The file itself, or the first of ``names`` in the folder."""
+    if path.suffix == ".safetensors" and path.suffix != Path(names[-1]).suffix:
+        raise EngineError(f"{path} is a checkpoint, which the torch engine alone runs; `mkpose export` makes it ONNX")
     files = [path / name for name in names] if path.is_dir() else [path]
     for file in files:
         if file.is_file():

@@ -52,9 +52,13 @@ class PoseEstimator:
         categories: Mapping[str, Category] | None = None,
         *,
         unknown_category: str = "error",
+        calibration: Calibration | None = None,
         seed: int = 0,
     ) -> None:
-        """``categories``: None for the shipped ones. ``unknown_category``: one of UNKNOWN_CATEGORY."""
+        """``categories``: None for the shipped ones. ``unknown_category``: one of UNKNOWN_CATEGORY.
+
+        ``calibration``: None for the model's own; it also says whether the pose is the head's or fused.
+        """
         if unknown_category not in UNKNOWN_CATEGORY:
             raise InputError(f"unknown_category is {unknown_category!r}, expected {' or '.join(UNKNOWN_CATEGORY)}")
         self.engine = engine
@@ -63,7 +67,7 @@ class PoseEstimator:
         self._categories = load_categories() if categories is None else categories
         self._unknown_category = unknown_category
         self._seed = seed
-        self._calibration = Calibration.from_metadata(engine.metadata.calibration)
+        self._calibration = calibration or Calibration.from_metadata(engine.metadata.calibration)
         self._compare_text_with_training()
 
     def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mkpose_ros.errors import InputError
 from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.trainer import Trainer
 
@@ -24,11 +25,22 @@ ROWS = {
 _COLUMNS = ("5d2cm", "10d2cm", "10d5cm", "iou50", "iou75")
 
 
-def run_ablations(config_file: str, out: Path, overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """Train (or resume) every row under `out`; a row that is finished is read, not trained again."""
+def run_ablations(
+    config_file: str, out: Path, overrides: Sequence[str], only: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Train (or resume) rows under `out`; a row that is finished is read, not trained again.
+
+    `only`: folder names of the rows wanted (switches of ROWS, or "full"); None: all. Raises InputError for others.
+    """
+    folders = {switch or "full": name for name, switch in ROWS.items()}
+    unknown = sorted(set(only or ()) - set(folders))
+    if unknown:
+        raise InputError(f"ablation rows {', '.join(unknown)}; expected some of {', '.join(folders)}")
     rows = []
-    for name, switch in ROWS.items():
-        run = out / (switch or "full")
+    for folder, name in folders.items():
+        if only is not None and folder not in only:
+            continue
+        switch, run = ROWS[name], out / folder
         result = run / "result.json"
         if not result.exists():
             off = [f"model_overrides.ablation.{switch}=false"] if switch else []

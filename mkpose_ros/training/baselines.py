@@ -1,6 +1,6 @@
-"""Yardsticks on the same crops: a box by principal axes, a mean shape by ICP, and NOCS with a similarity fit.
+"""Yardsticks for the network: a box by principal axes, a mean shape by ICP, and NOCS with a similarity fit.
 
-Each takes CropSamples and returns rotation (B, 3, 3), translation_m (B, 3) relative to the centroid and size_m (B, 3).
+Each takes the points (N, 3) of one object and its category, and returns its rotation, translation and size.
 """
 
 from __future__ import annotations
@@ -12,48 +12,47 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mkpose_ros.categories import load_categories
-from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.geometry.rotations import project_to_rotation
-from mkpose_ros.training.validate import Predictions
 
-__all__ = ["Poses", "mean_shape_icp", "nocs_umeyama", "principal_box", "umeyama"]
+__all__ = ["Box", "MeanShapeIcp", "nocs_umeyama", "principal_box", "umeyama"]
 
 
-class Poses(NamedTuple):
-    """B estimates."""
+class Box(NamedTuple):
+    """An estimate in the frame of the points, metres."""
 
     rotation: np.ndarray
     translation_m: np.ndarray
     size_m: np.ndarray
 
 
-def principal_box(samples: CropSamples) -> Poses:
+def principal_box(points: np.ndarray, category: str) -> Box:
     """The category's mean box, its axes laid along the cloud's principal axes by order of length."""
-    return _each(samples, _principal_box)
-
-
-def _principal_box(points: np.ndarray, category: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = _mean_size(category)
     _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)  # rows, longest first
     rotation = np.empty((3, 3))
     rotation[:, np.argsort(-size)] = axes.T
     local = points @ rotation
     centre = rotation @ (0.5 * (local.min(axis=0) + local.max(axis=0)))
-    return project_to_rotation(rotation), centre, size
+    return Box(project_to_rotation(rotation), centre, size)
 
 
-def mean_shape_icp(samples: CropSamples, template: Callable[[str], np.ndarray], starts: int = 24) -> Poses:
-    """A template of each category, scaled to its mean box, by point-to-point ICP from many orientations (open3d).
+class MeanShapeIcp:
+    """A template of each category, scaled to its mean box, by point-to-point ICP from many orientations (open3d)."""
 
-    `template`: category -> points (M, 3) in the object frame, centred. The start of highest overlap wins.
-    """
-    clouds = {name: _scaled(template(name), _mean_size(name)) for name in np.unique(samples.category)}
-    turns = Rotation.random(starts, random_state=0).as_matrix()
+    def __init__(self, template: Callable[[str], np.ndarray], starts: int = 24) -> None:
+        """`template`: category -> points (M, 3) in the object frame, centred. The start of highest overlap wins."""
+        self._template = template
+        self._turns = Rotation.random(starts, random_state=0).as_matrix()
+        self._clouds: dict[str, np.ndarray] = {}
 
-    def fit(points: np.ndarray, category: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return (*_best_icp(points, clouds[category], turns), _mean_size(category))
-
-    return _each(samples, fit)
+    def __call__(self, points: np.ndarray, category: str) -> Box:
+        size = _mean_size(category)
+        if category not in self._clouds:
+            template = self._template(category)
+            self._clouds[category] = template / np.ptp(template, axis=0) * size
+        centre = points.mean(axis=0)
+        rotation, translation = _best_icp(points - centre, self._clouds[category], self._turns)
+        return Box(rotation, translation + centre, size)
 
 
 def _best_icp(points: np.ndarray, model: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,17 +77,13 @@ def _best_icp(points: np.ndarray, model: np.ndarray, turns: np.ndarray) -> tuple
     return rotation, -rotation @ T_obj_cam[:3, 3]
 
 
-def nocs_umeyama(predictions: Predictions, *, keypoints_m: str = "keypoints_m", nocs: str = "nocs") -> Poses:
+def nocs_umeyama(keypoints_m: np.ndarray, nocs: np.ndarray) -> Box:
     """The pose by which the network's normalised coordinates fit its keypoints best, as NOCS (Wang et al., 2019) does.
 
-    The extents are those of the normalised coordinates, symmetric about the origin, times the fitted scale.
+    The extents are those of the normalised coordinates (K, 3), symmetric about the origin, times the fitted scale.
     """
-    rows = []
-    for points, coordinates in zip(predictions[keypoints_m], predictions[nocs], strict=True):
-        scale, rotation, translation = umeyama(coordinates.astype(float), points.astype(float))
-        size = 2.0 * scale * np.abs(coordinates).max(axis=0)
-        rows.append((rotation, translation, np.maximum(size, 1e-3)))
-    return _stack(rows)
+    scale, rotation, translation = umeyama(nocs.astype(float), keypoints_m.astype(float))
+    return Box(rotation, translation, np.maximum(2.0 * scale * np.abs(nocs).max(axis=0), 1e-3))
 
 
 def umeyama(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -106,20 +101,6 @@ def umeyama(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, 
     return scale, rotation, target_mean - scale * rotation @ source_mean
 
 
-def _each(samples: CropSamples, fit: Callable[[np.ndarray, str], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Poses:
-    pairs = zip(samples.points_m.astype(np.float64), samples.category.tolist(), strict=True)
-    return _stack([fit(points, category) for points, category in pairs])
-
-
-def _stack(rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Poses:
-    rotations, translations, sizes = zip(*rows, strict=True)
-    return Poses(np.stack(rotations), np.stack(translations), np.stack(sizes))
-
-
 def _mean_size(category: str) -> np.ndarray:
     size = load_categories()[category].mean_size_m
     return np.array(size if size else (0.1, 0.1, 0.1))
-
-
-def _scaled(points: np.ndarray, size_m: np.ndarray) -> np.ndarray:
-    return points / np.ptp(points, axis=0) * size_m

@@ -141,6 +141,13 @@ def test_a_folder_stands_for_the_model_in_it(tiny_model):
     assert open_engine(tiny_model.parent, "onnxruntime").metadata.size == "tiny"
 
 
+@pytest.mark.parametrize("backend", CPU_ENGINES)
+def test_a_checkpoint_is_left_to_torch(tmp_path, backend):
+    (tmp_path / "best.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(EngineError, match=r"best\.safetensors is a checkpoint.*mkpose export"):
+        open_engine(tmp_path / "best.safetensors", backend)
+
+
 def test_metadata_is_read_without_an_engine(tiny_model):
     metadata = read_metadata(tiny_model)
     assert (metadata.size, metadata.crop_px, metadata.n_points) == ("tiny", 16, 32)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
+import drawn
+
+from mkpose_ros.datasets import open_dataset
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.shards import write_shard
@@ -65,3 +72,10 @@ def tiny(tmp_path, shard_folder):
         return load_train_config("train_small", [*TINY, *data, *extra])
 
     return config
+
+
+@pytest.fixture
+def test_scenes(tmp_path):
+    """One frame with a camera and a laptop."""
+    drawn.own_frame(tmp_path / "scenes", "test/00000/0000")
+    return open_dataset(tmp_path / "scenes", "test")
