@@ -23,6 +23,7 @@ from mkpose_ros.ros import qos
 from mkpose_ros.ros.frames import FrameMessages
 from mkpose_ros.ros.mailbox import Mailbox
 from mkpose_ros.ros.monitor import Monitor
+from mkpose_ros.ros.outside import Detection2DArray, needs_detections
 from mkpose_ros.ros.parameters import Settings
 from mkpose_ros.ros.reader import Reader, ReaderGroup
 from mkpose_ros.ros.streams import Stream, nearest_gap_s
@@ -61,9 +62,9 @@ class CameraInput:
             # Before the images: a camera_info that came together with its image is served first.
             self._info_stream = self._stream(undo, group, CameraInfo, "color/camera_info", self._on_info)
             self._depth_info_stream = self._stream(undo, group, CameraInfo, "depth/camera_info", self._on_depth_info)
-            images = ["color/image_raw", "depth/image_raw"] + ["masks"] * (settings.segmenter == "outside")
             self._images = [
-                self._stream(undo, group, Image, topic, self._on_image, i) for i, topic in enumerate(images)
+                self._stream(undo, group, kind, topic, self._on_image, i)
+                for i, (topic, kind) in enumerate(_paired_topics(settings))
             ]
             self._synchronizer = self._new_synchronizer()
             self._forget()
@@ -193,6 +194,7 @@ class CameraInput:
             info=self._info,
             depth_info=self._depth_info,
             masks=images[2] if len(images) > 2 else None,
+            mask_detections=images[3] if len(images) > 3 else None,
             arrival_ns=self._arrival_ns,
             generation=self.generation,
         )
@@ -229,6 +231,16 @@ class CameraInput:
             f"stamps are {1e3 * nearest_gap_s(color, depth):.1f} ms apart, slop is {1e3 * self._settings.slop:.1f} ms; "
             "synchronise the streams in the driver or raise slop"
         )
+
+
+def _paired_topics(settings: Settings) -> list[tuple[str, type]]:
+    """The topics whose messages, paired by stamp, make a frame, and their types."""
+    topics = [("color/image_raw", Image), ("depth/image_raw", Image)]
+    if settings.segmenter == "outside":
+        topics.append(("masks", Image))
+    if needs_detections(settings):
+        topics.append(("mask_detections", Detection2DArray))
+    return topics
 
 
 def _arrival_ns(received_ns: int) -> int:

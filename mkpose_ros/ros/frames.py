@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -33,6 +34,7 @@ class FrameMessages:
     info: CameraInfo
     depth_info: CameraInfo | None = None
     masks: Image | None = None
+    mask_detections: Any | None = None  # vision_msgs/Detection2DArray
     arrival_ns: int = 0  # monotonic clock, when the last of them came in
     generation: int = 0  # frames from before a reset carry an older number
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,7 @@ from mkpose_ros.errors import InputError
 from mkpose_ros.inference.engine import ENGINES, PRECISIONS
 from mkpose_ros.segmentation import BACKENDS as SEGMENTERS
 
-__all__ = [
-    "WHEN",
-    "Settings",
-    "category_names",
-    "check_change",
-    "conflict",
-    "markdown_table",
-]
+__all__ = ["WHEN", "Settings", "category_names", "check_change", "conflict", "markdown_table"]
 
 # When a changed value takes effect.
 WHEN = {
@@ -138,7 +132,8 @@ class Settings:
     mask_classes: str = _parameter(
         "",
         "Categories of the label image on the topic masks, separated by commas: a pixel of value 256 * c + i belongs "
-        "to instance i of the c-th category (counted from 1), 0 to none.",
+        "to instance i of the c-th category (counted from 1), 0 to none. Empty: a Detection2DArray on the topic "
+        "mask_detections names them, where vision_msgs is installed.",
         when="configure",
         check=_check_names,
     )
@@ -243,8 +238,11 @@ def conflict(settings: Settings) -> str | None:
         )
     if 0.0 < settings.max_age <= settings.slop:
         return f"max_age ({settings.max_age} s) must be greater than slop ({settings.slop} s), or 0 for no limit"
-    if settings.segmenter == "outside" and not settings.mask_classes:
-        return "segmenter is outside, but mask_classes does not say which categories the label image holds"
+    if settings.segmenter == "outside" and not settings.mask_classes and find_spec("vision_msgs") is None:
+        return (
+            "segmenter is outside, but mask_classes does not say which categories the label image holds, and "
+            "vision_msgs, whose Detection2DArray could, is not installed"
+        )
     return None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from mkpose_ros.errors import InputError, MkposeError, ModelError
 from mkpose_ros.inference.engine import open_engine
@@ -16,20 +15,15 @@ from mkpose_ros.mask_stream import AUTO
 from mkpose_ros.pipeline import Pipeline
 from mkpose_ros.resources import share_path
 from mkpose_ros.ros.conversions import is_publishable
+from mkpose_ros.ros.frames import FrameMessages
 from mkpose_ros.ros.images import labels_from_msg
+from mkpose_ros.ros.outside import instances_of_detections, instances_of_labels, needs_detections
 from mkpose_ros.ros.parameters import Settings, category_names
-from mkpose_ros.segmentation import (
-    CleanConfig,
-    OutsideMasks,
-    instances_from_label_image,
-    open_segmenter,
-)
+from mkpose_ros.segmentation import CleanConfig, OutsideMasks, open_segmenter
 from mkpose_ros.tracking.tracker import Tracker
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame
 
 __all__ = ["build_pipeline", "check_classes", "choose_objects", "known_categories", "prepare_pipeline"]
-
-_LABELS_PER_CLASS = 256  # a label image's pixel is 256 * class + instance
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
@@ -75,26 +69,20 @@ def check_classes(classes: Sequence[str], known: Sequence[str]) -> None:
         raise InputError(f"classes: {', '.join(unknown)} unknown; the model knows {', '.join(known)}")
 
 
-def prepare_pipeline(pipeline: Pipeline, settings: Settings, frame: RgbdFrame, masks: Image | None) -> None:
+def prepare_pipeline(pipeline: Pipeline, settings: Settings, frame: RgbdFrame, messages: FrameMessages) -> None:
     """Give the pipeline what applies to this frame: thresholds, classes and the user's own masks."""
     pipeline.clean = CleanConfig(
         score_threshold=settings.min_score,
         categories=category_names(settings.classes) or None,
         max_instances=settings.max_objects,
     )
-    if masks is not None and isinstance(pipeline.segmenter, OutsideMasks):
-        pipeline.segmenter.put(frame.stamp_ns, instances_of_labels(labels_from_msg(masks), settings.mask_classes))
-
-
-def instances_of_labels(labels: np.ndarray, mask_classes: str) -> list:
-    """The instances of a label image (H, W): value 256 * c + i is instance i of the c-th of mask_classes, from 1."""
-    names = category_names(mask_classes)
-    categories = {}
-    for value in np.unique(labels).tolist():
-        index = value // _LABELS_PER_CLASS
-        if 1 <= index <= len(names):
-            categories[value] = names[index - 1]
-    return instances_from_label_image(labels, categories)
+    if messages.masks is not None and isinstance(pipeline.segmenter, OutsideMasks):
+        labels = labels_from_msg(messages.masks)
+        if messages.mask_detections is not None and needs_detections(settings):
+            instances = instances_of_detections(labels, messages.mask_detections)
+        else:
+            instances = instances_of_labels(labels, settings.mask_classes)
+        pipeline.segmenter.put(frame.stamp_ns, instances)
 
 
 def choose_objects(objects: Sequence[ObjectPose], settings: Settings) -> tuple[list[ObjectPose], int]:

@@ -103,7 +103,7 @@ class Worker:
         started_ns = time.monotonic_ns()
         frame = build_frame(messages, settings)
         frame = replace(frame, T_world_cam=self._outputs.transforms.camera_in_world(frame))
-        prepare_pipeline(self._pipeline, settings, frame, messages.masks)
+        prepare_pipeline(self._pipeline, settings, frame, messages)
         converted_ms = (time.monotonic_ns() - started_ns) / 1e6
         result = self._pipeline.process(frame)
         if messages.generation != self._generation():

@@ -95,7 +95,6 @@ def test_a_failed_configuration_says_why_and_can_be_tried_again(rig, node):
         ({"min_depth": 3.0, "max_depth": 2.0}, "min_depth (3.0 m) must be less than max_depth (2.0 m)"),
         ({"max_age": 0.01}, "must be greater than slop"),
         ({"depth_to_color": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]}, "must have length 1"),
-        ({"segmenter": "outside"}, "mask_classes does not say"),
         ({"autostart": True}, "read-only"),
     ],
 )

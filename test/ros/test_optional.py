@@ -11,6 +11,7 @@ from rig import HEIGHT, WIDTH, NodeProcess, Rig, header, to_time
 from sensor_msgs.msg import Image
 
 from mkpose_ros.ros.images import image_to_msg
+from mkpose_ros.ros.outside import Detection2DArray
 from mkpose_ros.ros.transforms import tf2_ros
 
 TF_PARAMETERS = ("-p", "autostart:=true", "-p", "publish_tf:=true", "-p", "world_frame:=map")
@@ -74,3 +75,32 @@ def test_masks_of_the_users_own_segmenter_are_paired_with_the_frame(start):
     (bowl,) = (o for o in message.objects if o.category == "bowl")
     assert (bowl.box_x0, bowl.box_y0, bowl.box_x1, bowl.box_y1) == (20, 20, 40, 40)
     assert "Traceback" not in process.log
+
+
+@pytest.mark.skipif(Detection2DArray is None, reason="vision_msgs is not installed")
+def test_detections_of_the_users_own_segmenter_name_its_masks(start):
+    from vision_msgs.msg import Detection2D, ObjectHypothesis, ObjectHypothesisWithPose
+
+    _, rig = start("-p", "autostart:=true", "-p", "segmenter:=outside")
+    masks = rig.node.create_publisher(Image, "masks", qos_profile_sensor_data)
+    names = rig.node.create_publisher(Detection2DArray, "mask_detections", qos_profile_sensor_data)
+    rig.until(lambda: masks.get_subscription_count() and names.get_subscription_count(), 10)
+    labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+    labels[20:40, 20:40] = 5
+    hypothesis = ObjectHypothesisWithPose(hypothesis=ObjectHypothesis(class_id="bowl", score=0.75))
+
+    def detected():
+        stamp = rig.now_ns()
+        image = image_to_msg(labels, "mono16", header())
+        named = Detection2DArray(header=header(), detections=[Detection2D(id="5", results=[hypothesis])])
+        image.header.stamp = named.header.stamp = to_time(stamp)
+        masks.publish(image)
+        names.publish(named)
+        rig.send(0, stamp_ns=stamp)
+        rig.spin(0.2)
+        return rig.result_of(stamp)
+
+    message = rig.until(detected, 10)
+    (bowl,) = message.objects
+    assert (bowl.category, bowl.score) == ("bowl", 0.75)
+    assert (bowl.box_x0, bowl.box_y0, bowl.box_x1, bowl.box_y1) == (20, 20, 40, 40)

@@ -65,9 +65,15 @@ def test_conflicts_name_both_parameters():
     with pytest.raises(InputError, match=r"max_age.*greater than slop"):
         check_change(Settings(), {"max_age": 0.01})
     check_change(Settings(), {"max_age": 0.0})
-    with pytest.raises(InputError, match="mask_classes"):
-        check_change(Settings(), {"segmenter": "outside"})
     check_change(Settings(), {"segmenter": "outside", "mask_classes": "mug, bottle"})
+
+
+def test_masks_from_outside_need_names_or_the_message_that_has_them(monkeypatch):
+    monkeypatch.setattr("mkpose_ros.ros.parameters.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"mask_classes does not say.*vision_msgs.* is not installed"):
+        check_change(Settings(), {"segmenter": "outside"})
+    monkeypatch.setattr("mkpose_ros.ros.parameters.find_spec", lambda name: name)
+    check_change(Settings(), {"segmenter": "outside"})
 
 
 def test_segment_every_takes_auto_or_a_number_of_frames():
