@@ -17,6 +17,8 @@ __all__ = ["ablate", "train"]
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
 @click.option("--render", type=int, default=0, metavar="N", help="Only render N scenes into the configured shards.")
 @click.option("--ship", default=None, metavar="DIR", help="Only export the run's best weights: ONNX, weights, card.")
+@click.option("--curves", default=None, metavar="PNG", help="Only draw the learning curves of the --run folders.")
+@click.option("--run", "runs", multiple=True, metavar="DIR", help="With --curves; the last one is extrapolated.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="train", help="Which shapes --render uses."
 )
@@ -29,6 +31,8 @@ def train(
     render: int,
     split: str,
     ship: str | None,
+    curves: str | None,
+    runs: tuple[str, ...],
     json_file: str | None,
     seed: int,
     overrides: tuple[str, ...],
@@ -43,6 +47,9 @@ def train(
         write_json(
             train_from_file(config_file, Path(out or "runs/segmenter"), seed=seed, overrides=overrides), json_file
         )
+        return
+    if curves:
+        _draw(Path(curves), [Path(run) for run in runs or (out or "runs/small",)])
         return
     from mkpose_ros.training.config import load_train_config
 
@@ -61,6 +68,15 @@ def train(
     with progress_report(trainer) as report:
         metrics = trainer.train(report)
     write_json({"step": trainer.step, "minutes": trainer.elapsed_s / 60.0, **metrics}, json_file)
+
+
+def _draw(picture: Path, runs: list[Path]) -> None:
+    from mkpose_ros.training.curves import curves_table, draw_curves, forecast_table, read_curve
+
+    curves = [read_curve(run) for run in runs]
+    draw_curves(curves, picture)
+    click.echo(curves_table(curves))
+    click.echo(forecast_table(curves[-1]))
 
 
 def _ship(run: Path, folder: Path) -> dict:

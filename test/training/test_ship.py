@@ -40,7 +40,8 @@ def test_notes_on_a_card_survive_a_new_card(tmp_path):
     card.write_text(card.read_text().replace("None yet.", "Fails on cameras."))
     write_card(tmp_path, load_config("small"), training, shipment, ["mug"])
     assert "Fails on cameras." in card.read_text()
-    assert "| x | 49.0 | 91.0 |" in card.read_text()
+    assert "| x | 49.0 | 91.0 | - | - |" in card.read_text()
+    assert card.read_text().count("Not measured yet on the test split") == 1
 
 
 def test_a_run_without_weights_is_a_typed_error(tiny, tmp_path):
