@@ -16,6 +16,8 @@ import numpy as np
 from mkpose_ros.categories import load_categories
 from mkpose_ros.errors import DeviceLostError, EngineError, InputError
 from mkpose_ros.pipeline import Pipeline
+from mkpose_ros.ros import node
+from mkpose_ros.ros.camera import CameraInput
 from mkpose_ros.ros.node import MkposeNode
 from mkpose_ros.ros.process import run_process
 from mkpose_ros.types import Instance, ObjectPose
@@ -122,7 +124,17 @@ def stub_pipeline(settings):
     return Pipeline(segmenter, StubEstimator())
 
 
+class FragileCamera(CameraInput):
+    """Raises inside the synchroniser's callback where the colour image's frame is named "broken"."""
+
+    def _on_match(self, *images):
+        if images[0].header.frame_id == "broken":
+            raise RuntimeError("stub: broken on request")
+        super()._on_match(*images)
+
+
 def make_node(**options):
+    node.CameraInput = FragileCamera
     return MkposeNode(pipeline_factory=stub_pipeline, **options)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rig import HEIGHT, WIDTH, color_image, color_msg, depth_image, depth_msg, header, info_msg
+from sensor_msgs.msg import RegionOfInterest
 
 from mkpose_ros.ros.images import image_to_msg
 
@@ -80,11 +81,15 @@ def test_distortion_is_warned_of_once(rig, node):
     assert node.log.count("lens distortion") == 1
 
 
-def test_a_camera_info_of_another_size_is_refused_and_a_binned_one_scaled(rig, node):
+def test_a_camera_info_of_another_size_is_refused_and_a_binned_or_cut_one_follows(rig, node):
     assert_refused(rig, node, "is for 320x240 pixels", info=info_msg(320, 240))
     plain = positions(rig.detect())
     binned = info_msg(2 * WIDTH, 2 * HEIGHT, f=300.0, binning_x=2, binning_y=2)
     np.testing.assert_allclose(positions(rig.detect(info=binned)), plain, atol=2e-3)
+    cut = info_msg(WIDTH + 40, HEIGHT + 20)
+    cut.k[2], cut.k[5] = cut.k[2] - 20 + 30, cut.k[5] - 10 + 20  # the window's centre, seen from the sensor's corner
+    cut.roi = RegionOfInterest(x_offset=30, y_offset=20, width=WIDTH, height=HEIGHT)
+    np.testing.assert_allclose(positions(rig.detect(info=cut)), plain, atol=2e-3)
 
 
 def test_sizes_that_differ_are_refused_with_both(rig, node):

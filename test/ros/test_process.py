@@ -10,7 +10,7 @@ import time
 import pytest
 from click.testing import CliRunner
 from rcl_interfaces.srv import GetParameters
-from rig import NodeProcess, Rig
+from rig import NodeProcess, Rig, color_msg
 
 from mkpose_ros.commands.run import run
 from mkpose_ros.errors import InputError
@@ -133,6 +133,17 @@ def test_what_no_later_frame_can_mend_ends_the_process_with_an_error(started, fa
     assert text in process.log
 
 
+def test_an_exception_in_the_synchronisers_callback_costs_one_frame(started):
+    process, rig = started
+    assert rig.detect().objects
+    broken = color_msg()
+    broken.header.frame_id = "broken"
+    rig.until(lambda: (rig.send(color=broken), rig.counter("callback_errors"))[1], 15, "the error's count")
+    assert "broken on request" in process.log
+    assert rig.detect(2).objects
+    assert process.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
@@ -151,6 +162,24 @@ def test_autostart_that_fails_ends_the_process_with_the_reason():
     process = NodeProcess("-p", "autostart:=true", "-p", "model:=missing")
     assert_clean_end(process, status=1, within_s=15)
     assert "stub has no such file" in process.log
+
+
+def real_node(model):
+    return NodeProcess("-p", "autostart:=true", "-p", f"model:={model}", script=("-m", "mkpose_ros.ros.node"))
+
+
+def test_a_missing_model_ends_the_real_node_with_its_path(tmp_path):
+    process = real_node(tmp_path / "model.onnx")
+    assert_clean_end(process, status=1, within_s=30)
+    assert f"configure failed: model {tmp_path / 'model.onnx'}" in process.log
+
+
+def test_a_model_that_lacks_a_key_ends_the_real_node_with_path_and_key(tmp_path):
+    entry = bytes([10, 6]) + b"mkpose" + bytes([18, 21]) + b'{"format_version": 1}'
+    (tmp_path / "model.onnx").write_bytes(bytes([14 << 3 | 2, len(entry)]) + entry)  # ModelProto.metadata_props alone
+    process = real_node(tmp_path / "model.onnx")
+    assert_clean_end(process, status=1, within_s=30)
+    assert f"model {tmp_path / 'model.onnx'}: its metadata lacks or garbles 'size'" in process.log
 
 
 def test_simulated_time_before_the_first_clock_publishes_nothing_and_says_why():
