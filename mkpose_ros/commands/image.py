@@ -54,6 +54,7 @@ def _descriptions(_context: click.Context, _parameter: click.Parameter, texts: t
     help="With --masks: the category of each id, ascending, or one for all; without: look for these only.",
 )
 @click.option("--describe", multiple=True, callback=_descriptions, metavar="NAME=TEXT", help="A new category's shape.")
+@click.option("--min-score", type=click.FloatRange(0.0, 1.0), default=0.3, help="Less certain objects are left out.")
 @click.option("--out", type=FilePath, required=True, help="Folder for poses.json and overlay.png.")
 @click.option("--model", default="small", help="A size (small, base), or the path of a model or its folder.")
 @click.option("--engine", default="auto", help="Inference engine.")
@@ -67,6 +68,7 @@ def image(
     masks: Path | None,
     categories: tuple[str, ...],
     describe: dict[str, str],
+    min_score: float,
     out: Path,
     model: str,
     engine: str,
@@ -95,7 +97,7 @@ def image(
     if describe:
         features.add(describe)
     estimator = PoseEstimator(open_engine(model_path(model), engine, threads=threads), features, seed=seed)
-    clean = CleanConfig(categories=None if masks else categories or None)
+    clean = CleanConfig(score_threshold=min_score, categories=None if masks else categories or None)
     pipeline = Pipeline(segmenter, estimator, clean=clean)
     result = pipeline.process(frame)
     pipeline.close()

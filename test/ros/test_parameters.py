@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mkpose_ros.commands.image import image
 from mkpose_ros.errors import InputError
 from mkpose_ros.resources import share_path
 from mkpose_ros.ros.parameters import Settings, check_change, markdown_table
@@ -42,6 +43,11 @@ def test_a_camera_preset_names_known_topics_and_allowed_values(camera):
 def test_the_defaults_keep_their_own_rules():
     values = {name: getattr(Settings(), name) for name in FIELDS}
     assert check_change(Settings(), values) == Settings()
+
+
+def test_one_frame_from_files_is_judged_as_the_nodes_frames_are():
+    (option,) = (option for option in image.params if option.name == "min_score")
+    assert option.default == Settings().min_score
 
 
 def test_every_parameter_is_described_in_a_sentence():
