@@ -94,7 +94,7 @@ def _inputs(checkpoint: Path, folders: tuple[Path, ...], limit: int, seed: int) 
     crops = crops.take(np.random.default_rng(seed).permutation(len(crops)))
     text, mask = load_text_features().batch(crops.category.tolist())
     points = crops.points_m[:, : config.n_points].astype(np.float32)
-    order = np.stack([farthest_point_order(cloud, config.point[0].points) for cloud in points])[..., None]
+    order = farthest_point_order(points, config.point[0].points)[..., None]
     inputs = {
         "image": crops.image,
         "points": np.take_along_axis(points, order, axis=1),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 __all__ = ["farthest_point_order"]
 
+_DISTANCES_AT_ONCE = 1 << 21  # of the matrix of all pairs: 8 MB, which caches hold
+
 
 def farthest_point_order(points_m: np.ndarray, count: int | None = None) -> np.ndarray:
-    """A permutation (N,) int64 of points (N, 3) whose first `count` (default N // 2) are farthest-point samples.
+    """Permutations (..., N) int64 of points (..., N, 3) that put `count` (default N // 2) farthest-point samples first.
 
     The first is the point nearest to the centroid; each next one is the farthest from all before it. The rest keep
     their order. The network's point encoder takes the centres of its levels from the front (Qi et al., 2017).
@@ -17,23 +21,45 @@ def farthest_point_order(points_m: np.ndarray, count: int | None = None) -> np.n
     array([3, 2, 0, 1])
     """
     points = np.asarray(points_m, dtype=np.float32)
-    n = len(points)
+    *shape, n, _ = points.shape
+    clouds = points.reshape(math.prod(shape), n, 3)
     count = n // 2 if count is None else min(count, n)
-    if count == 0:
-        return np.arange(n)
-    centred = points - points.mean(axis=0)
-    norms = np.einsum("ij,ij->i", centred, centred)
-    # |p|^2 + |q|^2 - 2 p.q for all pairs as one matrix product; then a step is one minimum and one argmax over a row.
-    one = np.ones((n, 1), dtype=np.float32)
-    squared = np.hstack([-2.0 * centred, norms[:, None], one]) @ np.hstack([centred, one, norms[:, None]]).T
-    chosen = np.empty(count, dtype=np.int64)
-    current = int(norms.argmin())
-    nearest = np.full(n, np.inf, dtype=np.float32)
-    for i in range(count):
-        chosen[i] = current
-        np.minimum(nearest, squared[current], out=nearest)
-        nearest[current] = -1.0  # never again, duplicates or not
-        current = int(nearest.argmax())
-    rest = np.ones(n, dtype=bool)
-    rest[chosen] = False
-    return np.concatenate([chosen, np.flatnonzero(rest)])
+    order = np.tile(np.arange(n), (len(clouds), 1))
+    if count:
+        together = max(_DISTANCES_AT_ONCE // n**2, 1)
+        for start in range(0, len(clouds), together):
+            part = np.s_[start : start + together]
+            order[part] = _samples_first(_farthest_samples(clouds[part], count), n)
+    return order.reshape(*shape, n)
+
+
+def _farthest_samples(clouds_m: np.ndarray, count: int) -> np.ndarray:
+    """Indices (B, count) of the samples of clouds (B, N, 3) in the order in which they are found."""
+    b, n, _ = clouds_m.shape
+    centred = clouds_m - clouds_m.mean(axis=1, keepdims=True)
+    norms = np.einsum("bij,bij->bi", centred, centred)[..., None]
+    # |p|^2 + |q|^2 - 2 p.q for all pairs as one matrix product; then a step is a minimum and an argmax over rows.
+    one = np.ones_like(norms)
+    squared = np.concatenate([-2.0 * centred, norms, one], axis=2) @ np.concatenate(
+        [centred, one, norms], axis=2
+    ).transpose(0, 2, 1)
+    squared[:, np.arange(n), np.arange(n)] = -1.0  # never again, duplicates or not
+    rows = squared.reshape(b * n, n)
+    first_row = np.arange(b) * n
+    found = np.empty((count, b), dtype=np.int64)
+    found[0] = norms[..., 0].argmin(axis=1)
+    nearest = np.full((b, n), np.inf, dtype=np.float32)
+    row, distances = np.empty(b, dtype=np.int64), np.empty_like(nearest)
+    for i in range(1, count):
+        np.add(found[i - 1], first_row, out=row)
+        rows.take(row, axis=0, out=distances, mode="clip")  # mode: the checking one would buffer
+        np.minimum(nearest, distances, out=nearest)
+        nearest.argmax(axis=1, out=found[i])
+    return found.T
+
+
+def _samples_first(samples: np.ndarray, n: int) -> np.ndarray:
+    """Permutations (B, n): the samples (B, count), then the rest in order."""
+    rest = np.ones((len(samples), n), dtype=bool)
+    np.put_along_axis(rest, samples, False, axis=1)
+    return np.concatenate([samples, np.nonzero(rest)[1].reshape(len(samples), -1)], axis=1)

@@ -89,11 +89,12 @@ class PoseEstimator:
         self.dropped["category"] += len(instances) - len(known)
         self.dropped["points"] += len(known) - len(kept)
         text, text_mask = self.text_features.batch([i.category for i in kept])
-        order = _point_order(crops.points_m, metadata.n_centres)
+        order = farthest_point_order(crops.points_m, metadata.n_centres)
+        rows = np.arange(len(kept))[:, None]
         inputs = {
             "image": crops.image,
-            "points": np.take_along_axis(crops.points_m, order[..., None], axis=1),
-            "pixels": np.take_along_axis(crops.pixels, order[..., None], axis=1),
+            "points": crops.points_m[rows, order],
+            "pixels": crops.pixels[rows, order],
             "text": text,
             "text_mask": text_mask,
         }
@@ -159,13 +160,6 @@ class PoseEstimator:
             )
             for i, instance in enumerate(instances)
         ]
-
-
-def _point_order(points_m: np.ndarray, count: int | None) -> np.ndarray:
-    """The order (B, N) of the points (B, N, 3) of each instance that puts `count` farthest-point samples first."""
-    if not len(points_m):
-        return np.zeros(points_m.shape[:2], np.int64)
-    return np.stack([farthest_point_order(points, count) for points in points_m])
 
 
 def _fault(values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> str:

@@ -179,10 +179,10 @@ def random_inputs(config: ModelConfig, batch: int, seed: int = 0) -> dict[str, n
 
     rng = np.random.default_rng(seed)
     points = rng.normal(0.0, 0.03, (batch, config.n_points, 3)).astype(np.float32)
-    ordered = np.stack([cloud[farthest_point_order(cloud, config.point[0].points)] for cloud in points])
+    order = farthest_point_order(points, config.point[0].points)
     return {
         "image": rng.integers(0, 256, (batch, config.crop_px, config.crop_px, 3), dtype=np.uint8),
-        "points": ordered,
+        "points": np.take_along_axis(points, order[..., None], axis=1),
         "pixels": rng.uniform(-1.0, 1.0, (batch, config.n_points, 2)).astype(np.float32),
         "text": rng.normal(0.0, 0.3, (batch, config.text_tokens, config.text_dim)).astype(np.float32),
         "text_mask": np.ones((batch, config.text_tokens), np.float32),
