@@ -37,6 +37,8 @@ OBJECT_FRAMES = {
     "nocs": np.eye(3),
     "z_up": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),  # x = x, y = -z, z = y
 }
+# Which NOCS axis each axis of an object frame lies along.
+_SOURCES = {name: [int(np.flatnonzero(axis)[0]) for axis in R.T] for name, R in OBJECT_FRAMES.items()}
 _FRAME_CODES = {"z_up": ObjectPoseMsg.OBJECT_FRAME_Z_UP, "nocs": ObjectPoseMsg.OBJECT_FRAME_NOCS}
 
 
@@ -57,10 +59,9 @@ def is_publishable(pose: ObjectPose) -> bool:
 
 def in_object_frame(pose: ObjectPose, object_frame: str) -> ObjectPose:
     """The same box with its axes renamed: pose, size and symmetry in "z_up" or "nocs" axes; corners do not move."""
-    R = OBJECT_FRAMES[object_frame]
     T = pose.T_cam_obj.copy()
-    T[:3, :3] = T[:3, :3] @ R
-    source = [int(np.flatnonzero(R[:, i])[0]) for i in range(3)]  # which NOCS axis the new axis i lies along
+    T[:3, :3] = T[:3, :3] @ OBJECT_FRAMES[object_frame]
+    source = _SOURCES[object_frame]
     infinite = tuple("xyz"[i] for i in range(3) if "xyz"[source[i]] in pose.symmetry.infinite_axes)
     orders = tuple(pose.symmetry.orders[s] for s in source)
     return replace(pose, T_cam_obj=T, size_m=pose.size_m[source], symmetry=Symmetry(infinite, orders))
