@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mkpose_ros.training.config import AugmentConfig
 
-__all__ = ["Batch", "augment", "augment_images", "augment_points", "farthest_first", "subset_points"]
+__all__ = ["Batch", "augment", "augment_images", "augment_points", "farthest_first", "mirror", "subset_points"]
 
 
 class Batch(NamedTuple):
@@ -29,8 +29,31 @@ class Batch(NamedTuple):
 
 def augment(batch: Batch, config: AugmentConfig, generator: torch.Generator) -> Batch:
     """A changed copy of the batch whose targets still fit its inputs."""
+    if config.mirror_share > 0.0:
+        batch = mirror(batch, config.mirror_share, generator)
     batch = batch._replace(image=augment_images(batch.image, config, generator))
     return augment_points(batch, config, generator)
+
+
+def mirror(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """A share of the samples as a mirror on the camera's y-z plane shows them: another view, of the mirrored object.
+
+    Points o of the object go to F (R o + t) = (F R M)(M o) + F t with F = diag(-1, 1, 1) and M = diag(1, 1, -1). The
+    mirrored object M o is of the same category in the same frame, because every shipped category is, left and right
+    of its x-y plane, nearly its own mirror image; its symmetries stay what they are.
+    """
+    device = batch.points_m.device
+    flip = _uniform((len(batch.points_m),), generator, device) < share
+    sign = torch.where(flip, -1.0, 1.0)
+    one = torch.ones_like(sign)
+    F_camera, M_object = torch.stack([sign, one, one], dim=1), torch.stack([one, one, sign], dim=1)
+    return batch._replace(
+        image=torch.where(flip[:, None, None, None], batch.image.flip(2), batch.image),
+        points_m=batch.points_m * F_camera[:, None],
+        pixels=batch.pixels * F_camera[:, None, :2],
+        rotation=F_camera[:, :, None] * batch.rotation * M_object[:, None],
+        translation_m=batch.translation_m * F_camera,
+    )
 
 
 def subset_points(batch: Batch, n_points: int, generator: torch.Generator | None = None) -> Batch:

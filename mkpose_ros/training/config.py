@@ -46,6 +46,7 @@ class AugmentConfig:
     grey_share: float = 0.1  # of the images lose their colour
     erase_share: float = 0.2  # of the images lose a random rectangle
     drop_share: float = 0.3  # of the clouds lose everything within a random ball (occlusion)
+    mirror_share: float = 0.0  # of the samples are mirrored left to right; needs shapes that are their own mirror image
 
 
 @dataclass

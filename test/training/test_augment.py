@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
+from mkpose_ros.categories import load_categories
 from mkpose_ros.geometry.sampling import farthest_point_order
-from mkpose_ros.training.augment import augment, augment_images, augment_points, farthest_first, subset_points
+from mkpose_ros.synthesis.library import ShapeLibrary
+from mkpose_ros.training.augment import augment, augment_images, augment_points, farthest_first, mirror, subset_points
 from mkpose_ros.training.batches import to_batch
 from mkpose_ros.training.config import AugmentConfig
 
@@ -105,3 +108,40 @@ def test_one_matrix_equals_the_colour_steps_one_by_one(batch):
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
     expected = ((bright - mean) * contrast + mean).clamp(0, 255)
     torch.testing.assert_close(changed, expected, atol=0.51, rtol=0)
+
+
+def test_a_mirrored_sample_shows_the_mirrored_object_in_its_own_frame(batch):
+    flipped = mirror(batch, 1.0, generator())
+    torch.testing.assert_close(nocs(flipped), nocs(batch) * torch.tensor([1.0, 1.0, -1.0]), atol=2e-6, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(flipped.rotation), torch.ones(16), atol=1e-5, rtol=0)
+    assert torch.equal(flipped.size_m, batch.size_m)
+    # What a point showed in the image it still shows: sampled left to right, the pictures are each other's mirror.
+    assert torch.equal(flipped.image, batch.image.flip(2))
+    torch.testing.assert_close(flipped.pixels, batch.pixels * torch.tensor([-1.0, 1.0]))
+    again = mirror(flipped, 1.0, generator())
+    for before, after in zip(batch, again, strict=True):
+        torch.testing.assert_close(after, before)
+
+
+def test_a_share_is_mirrored_and_the_rest_left(batch):
+    mixed = mirror(batch, 0.5, generator())
+    changed = (mixed.points_m != batch.points_m).any(dim=2).any(dim=1)
+    assert 2 <= int(changed.sum()) <= 14
+    assert torch.equal(mixed.rotation[~changed], batch.rotation[~changed])
+    assert torch.equal(mixed.image[~changed], batch.image[~changed])
+
+
+@pytest.mark.parametrize("category", list(load_categories()))
+def test_every_category_is_nearly_its_own_mirror_image(category):
+    library = ShapeLibrary("train", seed=0)
+    for index in range(2):
+        shape = library.get(category, index)
+        corners = shape.vertices_m[shape.faces].astype(np.float64)
+        areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        rng = np.random.default_rng(index)
+        chosen = corners[rng.choice(len(corners), 2000, p=areas / areas.sum())]
+        points = np.einsum("nk,nkc->nc", rng.dirichlet(np.ones(3), 2000), chosen)
+        apart, _ = cKDTree(points).query(points * [1.0, 1.0, -1.0])
+        assert np.quantile(apart, 0.95) < 0.07 * np.linalg.norm(
+            shape.size_m
+        )  # in x or y a mug, a laptop are 0.09 to 0.4 apart
