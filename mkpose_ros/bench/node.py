@@ -73,7 +73,9 @@ def show_load(rows: list[dict[str, Any]], json_file: str | None) -> None:
     from mkpose_ros.bench.timing import rows_table
 
     console = Console(stderr=True)
-    console.print(rows_table(rows))
+    if not console.is_terminal:
+        console.width = 160  # a log has no edge to wrap at
+    console.print(rows_table([{k: v for k, v in row.items() if k != "threads"} for row in rows]))
     for row in rows:
         if not row["name"].startswith("  "):
             cpu = f", CPU {row['cpu_percent']:.0f} % of a core" if "cpu_percent" in row else ""

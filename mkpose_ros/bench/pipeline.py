@@ -24,6 +24,7 @@ from mkpose_ros.ros.transport import use_shipped_transport
 __all__ = ["Variant", "bench_pipeline", "parse_variant", "pipeline", "soak"]
 
 NODE = "mkpose_ros.ros.node"
+RECORDED_HZ = 12.0  # of the shipped recording
 WARM_UP = 10  # frames at each rate that do not count
 
 
@@ -116,7 +117,10 @@ def _play(
 ) -> Load:
     context = own_context()
     camera = DemoCamera(paced_by_hand=True, context=context)
-    camera.frames = camera.frames + camera.frames[-2:0:-1]  # to and fro: no jump where the recording ends
+    # To and fro, so that nothing jumps where the recording ends, and at its own pace whatever the rate: frames are
+    # repeated rather than the hand that held the camera sped up.
+    times = max(round(rate_hz / RECORDED_HZ), 1)
+    camera.frames = [frame for frame in camera.frames + camera.frames[-2:0:-1] for _ in range(times)]
     try:
         load = run_load(
             NODE,
@@ -148,7 +152,9 @@ def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[
         all_of.cpu_s += load.cpu_s
         all_of.span_s += load.span_s
     objects = [len(message.objects) for message in all_of.messages]
-    fixed = {"backend": variant.name, "rate_hz": rate_hz, "objects": round(float(np.mean(objects)))}
+    given = dict(parameter.split(":=", 1) for parameter in variant.parameters)
+    fixed = {"backend": variant.name, "model": given.get("model", "small"), "rate_hz": rate_hz}
+    fixed["objects"] = round(float(np.mean(objects)))
     row = load_row(f"pipeline at {rate_hz:.0f} Hz", all_of.latencies_ms, all_of, **fixed)
     row |= {
         "per_s": len(all_of.received_at) / all_of.span_s,
@@ -175,6 +181,7 @@ def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[
     metavar="WHAT",
     help='Against "NAME:=VALUE NAME:=VALUE" or a git revision, taking turns; may be repeated.',
 )
+@click.option("--plot", type=click.Path(path_type=Path), default=None, help="Write stages and latencies as a picture.")
 @common_options
 def pipeline(
     rates: str,
@@ -182,6 +189,7 @@ def pipeline(
     repeats: int,
     parameters: tuple[str, ...],
     others: tuple[str, ...],
+    plot: Path | None,
     json_file: str | None,
     seed: int,
 ) -> None:
@@ -190,6 +198,10 @@ def pipeline(
     with _checked_out([Variant("this", parameters), *(parse_variant(text) for text in others)]) as variants:
         rows = bench_pipeline(variants, rates_hz=rates_hz, frames=frames, repeats=repeats)
     show_load(rows, json_file)
+    if plot:
+        from mkpose_ros.bench.plots import plot_pipeline
+
+        plot_pipeline(rows, plot)
 
 
 @click.command()
