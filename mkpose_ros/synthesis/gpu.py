@@ -53,6 +53,7 @@ class Mesh:
     """A shape's buffers."""
 
     def __init__(self, gl: Any, surfaces: dict, silhouette: Any, shape: Shape, textures: list) -> None:
+        self.closed = shape.source == "generator"  # its parts are; a real mesh may be a sheet seen from both sides
         order = np.argsort(shape.face_materials, kind="stable")
         count = len(shape.vertices_m)
         uv = np.zeros((count, 2), np.float32) if shape.uv is None else shape.uv

@@ -146,7 +146,12 @@ def irradiance_coefficients(image: np.ndarray) -> np.ndarray:
     The basis' constants and the cosine lobe are folded in: irradiance(n) is the sum of coefficients times
     1, y, z, x, xy, yz, 3z^2-1, xz, x^2-y^2.
     """
-    h, w = image.shape[:2]
+    return np.tensordot(_irradiance_weights(*image.shape[:2]), image, axes=2)
+
+
+@lru_cache(maxsize=16)
+def _irradiance_weights(h: int, w: int) -> np.ndarray:
+    """What each pixel of an equirectangular image adds to each coefficient, (9, h, w)."""
     theta = (np.arange(h) + 0.5) / h * np.pi
     phi = ((np.arange(w) + 0.5) / w - 0.5) * 2.0 * np.pi
     x = np.sin(theta)[:, None] * np.cos(phi)[None]
@@ -156,7 +161,7 @@ def irradiance_coefficients(image: np.ndarray) -> np.ndarray:
     basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3.0 * z**2 - 1.0, x * z, x**2 - y**2])
     norm = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
     lobe = np.array([np.pi, *[2.0 * np.pi / 3.0] * 3, *[np.pi / 4.0] * 5])
-    return np.einsum("khw,hwc->kc", basis * solid_angle, image) * (norm**2 * lobe)[:, None]
+    return basis * solid_angle * (norm**2 * lobe)[:, None, None]
 
 
 def linear_from_srgb(srgb: np.ndarray) -> np.ndarray:

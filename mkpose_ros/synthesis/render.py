@@ -11,7 +11,7 @@ import numpy as np
 
 from mkpose_ros.geometry.rotations import invert_pose
 from mkpose_ros.synthesis import shaders
-from mkpose_ros.synthesis.gpu import MeshCache, Targets, open_context
+from mkpose_ros.synthesis.gpu import Mesh, MeshCache, Targets, open_context
 from mkpose_ros.synthesis.lighting import irradiance_coefficients, linear_from_srgb, octahedral_levels
 from mkpose_ros.synthesis.scene import Placed, Scene
 from mkpose_ros.types import CameraIntrinsics
@@ -20,6 +20,7 @@ __all__ = ["Renderer", "Rendering", "projection"]
 
 _NEAR_M, _FAR_M = 0.05, 30.0
 _SHADOW_PX = 1024
+_DARKENING = 0.05  # a sphere with this sine of its radius seen from a thing takes 1/400 of its light: too little
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Renderer:
 
     def __init__(self, cached_meshes: int = 256) -> None:
         self._gl = open_context()
+        self._gl.front_face = "cw"  # the projections do not flip y, so outsides turn clockwise
         self._surfaces = {
             (mapped, glass): self._gl.program(shaders.SURFACE_VERTEX, shaders.surface_fragment(mapped, glass))
             for mapped in (False, True)
@@ -96,11 +98,12 @@ class Renderer:
         things = _front_to_back(scene)
         drawn = [(thing, self._meshes.get(thing.shape)) for thing in things]
         shadow_from_world = self._draw_shadow(scene, drawn)
-        self._set_frame(scene, things, shadow_from_world @ scene.camera.T_world_cam)
+        self._set_frame(scene, shadow_from_world @ scene.camera.T_world_cam)
         self._gl.enable(self._gl.DEPTH_TEST)
         self._gl.depth_func = "<="  # the sky lies at the cleared depth
         targets.clear_depth()
         self._draw_surfaces(drawn, T_cam_world, transmissive=False)
+        self._gl.disable(self._gl.CULL_FACE)
         self._sky.render(self._gl.TRIANGLES, vertices=3)  # last: it fills what is left, so no colour is cleared
         behind = None
         if any(g.material.transmissive for _, mesh in drawn for g in mesh.groups):
@@ -129,7 +132,7 @@ class Renderer:
         """Free the OpenGL context and all that it holds."""
         self._gl.release()
 
-    def _set_frame(self, scene: Scene, things: list[Placed], shadow_from_cam: np.ndarray) -> None:
+    def _set_frame(self, scene: Scene, shadow_from_cam: np.ndarray) -> None:
         R_world_cam = scene.camera.T_world_cam[:3, :3]
         light = scene.lighting
         texture, harmonics = self._load_environment(light.environment)
@@ -141,10 +144,6 @@ class Renderer:
             program["R_world_cam"].write(_gl(R_world_cam))
             program["environment"].value = 1
         self._background["pinhole"].value = (P[0, 0], P[1, 1], P[0, 2], P[1, 2])
-        T_cam_world = invert_pose(scene.camera.T_world_cam)
-        blockers = [_blocker(t, T_cam_world) for t in things if t.casts_shadow][: shaders.MAX_BLOCKERS]
-        table = np.zeros((shaders.MAX_BLOCKERS, 4), np.float32)
-        table[: len(blockers)] = np.reshape(blockers, (-1, 4))
         for (mapped, glass), s in self._surfaces.items():
             s["projection"].write(_gl(P))
             s["shadow_from_cam"].write(_gl(shadow_from_cam))
@@ -154,25 +153,27 @@ class Renderer:
             s["light_radiance"].value = tuple(float(v) for v in light.light_radiance)
             s["shadow_map"].value = 2
             s["shadow_blur"].value = float(light.shadow_blur_m * 0.5 * np.linalg.norm(shadow_from_cam[0, :3]))
-            s["blockers"].write(table.tobytes())
             if mapped:
                 s["albedo_map"].value = 0
             if glass:
                 s["behind"].value = 3
 
     def _draw_surfaces(self, drawn: list, T_cam_world: np.ndarray, transmissive: bool) -> None:
-        blocker = -1
+        casters = [thing for thing, _ in drawn if thing.casts_shadow][: shaders.MAX_BLOCKERS]
+        spheres = {id(thing): _blocker(thing) for thing in casters}
         for thing, mesh in drawn:
-            blocker += thing.casts_shadow
+            blockers, count = _blockers_of(thing, spheres, T_cam_world)
             for group in mesh.groups:
                 material = group.material
                 if material.transmissive != transmissive:
                     continue
+                self._leave_out_backs(mesh)
                 s = self._surfaces[group.kind]
                 s["T_cam_obj"].write(_gl(T_cam_world @ thing.T_world_obj))
                 s["nocs_scale"].value = 1.0 / max(float(np.linalg.norm(thing.shape.size_m)), 1e-6)
                 s["instance_id"].value = thing.instance_id
-                s["own_blocker"].value = blocker if thing.casts_shadow else -1
+                s["blockers"].write(blockers)
+                s["blocker_count"].value = count
                 s["roughness"].value = float(np.clip(material.roughness, 0.03, 1.0))
                 s["metallic"].value = float(material.metallic)
                 if group.texture is not None:
@@ -180,6 +181,10 @@ class Renderer:
                 else:
                     s["albedo"].value = tuple(float(v) for v in linear_from_srgb(np.array(material.albedo)))
                 mesh.surfaces[group.kind].render(self._gl.TRIANGLES, vertices=group.count, first=group.first)
+
+    def _leave_out_backs(self, mesh: Mesh) -> None:
+        """Skip what faces away where other faces hide it: shaded first, it would double the work."""
+        (self._gl.enable if mesh.closed else self._gl.disable)(self._gl.CULL_FACE)
 
     def _draw_shadow(self, scene: Scene, drawn: list) -> np.ndarray:
         """Fill the shadow map; the (4, 4) clip matrix of the light from the world."""
@@ -189,6 +194,7 @@ class Renderer:
         self._shadow_buffer.clear(depth=1.0)
         self._gl.enable(self._gl.DEPTH_TEST)
         for thing, mesh in casters:
+            self._leave_out_backs(mesh)
             self._silhouette["clip_from_obj"].write(_gl(clip @ thing.T_world_obj))
             mesh.silhouette.render(self._gl.TRIANGLES)
         return clip
@@ -203,6 +209,7 @@ class Renderer:
             targets.tiles.use()
             targets.tiles.clear()
             for i, (thing, mesh) in enumerate(batch):
+                self._leave_out_backs(mesh)
                 targets.tiles.viewport = targets.tile(i)
                 self._silhouette["clip_from_obj"].write(_gl(clip_from_world @ thing.T_world_obj))
                 mesh.silhouette.render(self._gl.TRIANGLES)
@@ -233,21 +240,32 @@ def _gl(matrix: np.ndarray) -> bytes:
 def _front_to_back(scene: Scene) -> list[Placed]:
     """The things in an order in which most hidden pixels are never shaded: small ones by distance, then the room's."""
     eye = scene.camera.T_world_cam[:3, 3]
-
-    def rank(thing: Placed) -> tuple[bool, float]:
-        middle, size = thing.T_world_obj[:3, 3], thing.shape.size_m
-        at_home = np.clip(thing.T_world_obj[:3, :3].T @ (eye - middle), -0.5 * size, 0.5 * size)
-        return not thing.casts_shadow, float(np.linalg.norm(eye - middle - thing.T_world_obj[:3, :3] @ at_home))
-
-    return sorted(scene.things, key=rank)
+    return sorted(scene.things, key=lambda thing: (not thing.casts_shadow, float(_distance(thing, eye))))
 
 
-def _blocker(thing: Placed, T_cam_world: np.ndarray) -> tuple[float, ...]:
-    """The sphere (camera frame) that stands for a thing when it darkens its surroundings: its lower part."""
+def _distance(thing: Placed, points: np.ndarray) -> np.ndarray:
+    """From a thing's box to points (..., 3) of the world."""
+    half = 0.5 * thing.shape.size_m
+    local = (points - thing.T_world_obj[:3, 3]) @ thing.T_world_obj[:3, :3]
+    return np.linalg.norm(local - np.clip(local, -half, half), axis=-1)
+
+
+def _blockers_of(thing: Placed, spheres: dict[int, np.ndarray], T_cam_world: np.ndarray) -> tuple[bytes, int]:
+    """The shader's table of the spheres that darken a thing, in the camera frame, and how many they are."""
+    table = np.zeros((shaders.MAX_BLOCKERS, 4), np.float32)
+    others = np.reshape([sphere for key, sphere in spheres.items() if key != id(thing)], (-1, 4))
+    others = others[others[:, 3] > _DARKENING * _distance(thing, others[:, :3])]
+    table[: len(others), :3] = others[:, :3] @ T_cam_world[:3, :3].T + T_cam_world[:3, 3]
+    table[: len(others), 3] = others[:, 3]
+    return table.tobytes(), len(others)
+
+
+def _blocker(thing: Placed) -> np.ndarray:
+    """The sphere (x, y, z, radius) that stands for a thing when it darkens its surroundings: its lower part."""
     size = np.abs(thing.T_world_obj[:3, :3]) @ thing.shape.size_m  # of the upright box in the world
     radius = 0.5 * min(size[2], 0.5 * (size[0] + size[1]))
     centre = thing.T_world_obj[:3, 3] - [0.0, 0.0, 0.5 * size[2] - radius]
-    return (*(T_cam_world[:3, :3] @ centre + T_cam_world[:3, 3]), radius)
+    return np.array([*centre, radius])
 
 
 def _light_matrix(light_dir: np.ndarray, casters: list[Placed]) -> np.ndarray:

@@ -16,9 +16,19 @@ SURFACE_VERTEX = """
 uniform mat4 T_cam_obj;
 uniform mat4 projection;
 uniform mat4 shadow_from_cam;
-uniform float nocs_scale;  // 1 / diagonal of the object's box
+uniform float nocs_scale;    // 1 / diagonal of the object's box
+uniform mat3 R_world_cam;
+uniform vec3 irradiance[9];  // of the environment, spherical harmonics already folded with the cosine lobe
 in vec3 in_position; in vec3 in_normal; in vec2 in_uv; in float in_handle;
 out vec3 position; out vec3 normal; out vec2 uv; out vec3 nocs; out float handle; out vec3 shadow;
+out vec3 light_even; out vec3 light_odd;  // irradiance: their sum, or for the back their difference
+
+void diffuse_light(vec3 n) {  // so smooth that vertices are enough
+    light_odd = irradiance[1] * n.y + irradiance[2] * n.z + irradiance[3] * n.x;
+    light_even = irradiance[0] + irradiance[4] * n.x * n.y + irradiance[5] * n.y * n.z
+        + irradiance[6] * (3.0 * n.z * n.z - 1.0) + irradiance[7] * n.x * n.z + irradiance[8] * (n.x * n.x - n.y * n.y);
+}
+
 void main() {
     vec4 p = T_cam_obj * vec4(in_position, 1.0);
     position = p.xyz;
@@ -27,6 +37,7 @@ void main() {
     handle = in_handle;
     nocs = in_position * nocs_scale + 0.5;
     shadow = (shadow_from_cam * p).xyz * 0.5 + 0.5;
+    diffuse_light(R_world_cam * normal);
     gl_Position = projection * p;
 }
 """
@@ -39,26 +50,20 @@ uniform float roughness;
 uniform float metallic;
 uniform uint instance_id;
 uniform mat3 R_world_cam;
-uniform vec3 irradiance[9];    // of the environment, spherical harmonics already folded with the cosine lobe
 uniform sampler2D environment; // radiance in an octahedral map, mip levels blurred
 uniform float environment_levels;
 uniform vec3 light_dir;        // towards the light, camera frame
 uniform vec3 light_radiance;
 uniform sampler2DShadow shadow_map;
 uniform float shadow_blur;     // in texture coordinates
-uniform vec4 blockers[10];     // spheres (centre, radius or 0) that shade their surroundings
-uniform int own_blocker;
+uniform vec4 blockers[10];     // spheres (centre, radius) of other things that shade their surroundings
+uniform int blocker_count;
 uniform sampler2D behind;      // the opaque scene, for what is seen through glass (GLASS is 1)
 in vec3 position; in vec3 normal; in vec2 uv; in vec3 nocs; in float handle; in vec3 shadow;
+in vec3 light_even; in vec3 light_odd;
 layout(location = 0) out vec4 out_color;    // linear radiance
 layout(location = 1) out vec4 out_geometry; // NOCS, depth along z in metres
 layout(location = 2) out uvec4 out_code;    // id + 128 on a handle; |cos| of view; albedo; gloss or 255 (glass)
-
-vec3 diffuse_light(vec3 n) {
-    return max(vec3(0.0), irradiance[0] + irradiance[1] * n.y + irradiance[2] * n.z + irradiance[3] * n.x
-        + irradiance[4] * n.x * n.y + irradiance[5] * n.y * n.z + irradiance[6] * (3.0 * n.z * n.z - 1.0)
-        + irradiance[7] * n.x * n.z + irradiance[8] * (n.x * n.x - n.y * n.y));
-}
 
 vec2 octahedral(vec3 d) {
     vec2 p = d.xy / (abs(d.x) + abs(d.y) + abs(d.z));
@@ -72,11 +77,10 @@ vec3 reflected_light(vec3 d, float rough) {
 
 float open_sky(vec3 n) {  // ambient occlusion by the other objects, each a sphere
     float open = 1.0;
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < blocker_count; ++i) {
         vec3 d = blockers[i].xyz - position;
-        float r = i == own_blocker ? 0.0 : blockers[i].w;
         float near = inversesqrt(dot(d, d));
-        float q = min(1.0, r * near);
+        float q = min(1.0, blockers[i].w * near);
         open *= 1.0 - 0.9 * clamp(0.25 + 0.75 * near * dot(n, d), 0.0, 1.0) * q * q;
     }
     return open;
@@ -95,8 +99,9 @@ void main() {
     vec3 v = -normalize(position);
     vec3 n = normalize(normal);
     float nv = dot(n, v);
-    if (nv < 0.0) { n = -n; nv = -nv; }
-    nv = max(nv, 1e-3);
+    float side = nv < 0.0 ? -1.0 : 1.0;
+    n *= side;
+    nv = max(side * nv, 1e-3);
     vec3 base = albedo;
 #if MAPPED  // sRGB to linear by a cubic: a fraction of the cost of sRGB textures in software
     vec3 c = texture(albedo_map, uv).rgb;
@@ -111,7 +116,7 @@ void main() {
     vec3 mirror = reflected_light(R_world_cam * reflect(-v, n), roughness) * (f0 * ab.x + ab.y);
     float open = open_sky(n);
     vec3 diffuse = base * (1.0 - metallic) / PI;
-    vec3 radiance = open * (diffuse * diffuse_light(R_world_cam * n) + mirror);
+    vec3 radiance = open * (diffuse * max(light_even + side * light_odd, vec3(0.0)) + mirror);
 
     // Key light: GGX with Smith's height-correlated visibility (Hammon's approximation).
     float nl = dot(n, light_dir);
