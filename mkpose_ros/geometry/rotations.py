@@ -63,9 +63,10 @@ def quaternion_xyzw(R: np.ndarray) -> np.ndarray:
 
 
 def project_to_rotation(M: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) nearest to M in the Frobenius norm, determinant +1 (Kabsch, 1976)."""
+    """The rotations (..., 3, 3) nearest to M in the Frobenius norm, determinant +1 (Kabsch, 1976)."""
     U, _, Vt = np.linalg.svd(np.asarray(M, dtype=np.float64))
-    return U @ np.diag([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))]) @ Vt
+    U[..., 2] *= np.sign(np.linalg.det(U @ Vt))[..., None]
+    return U @ Vt
 
 
 def rotations_of(turns_rad: np.ndarray) -> np.ndarray:

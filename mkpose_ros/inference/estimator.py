@@ -108,13 +108,11 @@ class PoseEstimator:
         """Last third of `estimate`: the network's answers, checked, as poses in the camera frame."""
         values = {name: np.asarray(value, np.float64) for name, value in outputs.items()}
         centroids_m = batch.crops.centroid_m.astype(np.float64)
-        good = []
-        for row in range(len(batch.instances)):
-            fault = _fault({name: value[row] for name, value in values.items()}, centroids_m[row])
-            if fault:
-                self.dropped[fault] += 1
-            else:
-                good.append(row)
+        if not batch.instances:
+            return []
+        faults = _faults(values, centroids_m)
+        self.dropped.update(fault for fault in faults if fault)
+        good = [row for row, fault in enumerate(faults) if not fault]
         if not good:
             return []
         rows = {name: value[good] for name, value in values.items()}
@@ -139,11 +137,11 @@ class PoseEstimator:
         """Poses of checked answers, all arrays with one row per instance."""
         categories = [self._categories.get(i.category) for i in instances]
         symmetries = [seen_symmetry(c, p) for c, p in zip(categories, values["axis_symmetric"].tolist(), strict=True)]
-        rotations, translations_m = [project_to_rotation(R) for R in values["rotation"]], values["translation"]
+        rotations, translations_m = project_to_rotation(values["rotation"]), values["translation"]
         apart = np.zeros((len(instances), 2))
         if self._calibration.pose_source == "fused":
             rotations, translations_m, apart = fuse_poses(
-                np.stack(rotations), translations_m, values["size"], values["keypoints"], values["nocs"], symmetries
+                rotations, translations_m, values["size"], values["keypoints"], values["nocs"], symmetries
             )
         variances = self._calibration.variance(values["log_variance"], apart)
         return [
@@ -162,13 +160,15 @@ class PoseEstimator:
         ]
 
 
-def _fault(values: Mapping[str, np.ndarray], centroid_m: np.ndarray) -> str:
-    """Why the network's answer for one instance is no pose; empty when it is one."""
-    if not all(np.isfinite(value).all() for value in values.values()):
-        return "not finite"
+def _faults(values: Mapping[str, np.ndarray], centroids_m: np.ndarray) -> list[str]:
+    """Why the network's answer for each instance (one a row) is no pose; empty for those that are one."""
     rotation, size_m = values["rotation"], values["size"]
-    if np.abs(rotation.T @ rotation - np.eye(3)).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0.0:
-        return "rotation"
-    if not (size_m.min() > 0.0 and size_m.max() <= MOST_SIZE_M):
-        return "size"
-    return "behind" if centroid_m[2] + values["translation"][2] <= 0.0 else ""
+    with np.errstate(invalid="ignore"):  # what is not finite is found first
+        tests = {
+            "not finite": ~np.all([np.isfinite(v).reshape(len(v), -1).all(axis=1) for v in values.values()], axis=0),
+            "rotation": (np.linalg.det(rotation) < 0.0)
+            | (np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max(axis=(1, 2)) > ORTHONORMAL_TOLERANCE),
+            "size": (size_m.min(axis=1) <= 0.0) | (size_m.max(axis=1) > MOST_SIZE_M),
+            "behind": centroids_m[:, 2] + values["translation"][:, 2] <= 0.0,
+        }
+    return np.select(list(tests.values()), list(tests), "").tolist()
