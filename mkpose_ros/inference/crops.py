@@ -127,9 +127,8 @@ def _surface_pixels(frame: RgbdFrame, mask: np.ndarray, box: tuple[int, int, int
     flat = np.flatnonzero((depth_m > 0.0) & (depth_m < np.inf))
     if len(flat) <= MIN_VALID_PIXELS:
         return flat
-    z = depth_m[flat]
-    near, far = _depth_limits(z, width_px=max(x1 - x0, y1 - y0), focal_px=frame.intrinsics.fx)
-    return flat[(z >= near) & (z <= far)]
+    near, far = _depth_limits(depth_m[flat], width_px=max(x1 - x0, y1 - y0), focal_px=frame.intrinsics.fx)
+    return np.flatnonzero((depth_m >= max(near, np.finfo(np.float32).tiny)) & (depth_m <= far))
 
 
 def _depth_limits(z: np.ndarray, width_px: float, focal_px: float) -> tuple[float, float]:
