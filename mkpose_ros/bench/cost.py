@@ -11,7 +11,7 @@ import numpy as np
 from mkpose_ros.inference.base import blank_inputs
 from mkpose_ros.inference.metadata import read_metadata
 
-__all__ = ["ModelCost", "matrix_peak_gflops", "model_cost"]
+__all__ = ["ModelCost", "matrix_peak_gflops", "memory_peak_gbs", "model_cost"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class ModelCost:
 
     parameters: int  # elements of its weights
     flop: int  # 2 x the multiply-adds of matrix products and convolutions; the rest is not counted
+    weight_bytes: int = 0  # of the same nodes in float32, read once for a batch
+    activation_bytes: int = 0  # what those nodes read and write for one instance, each array once
 
 
 def model_cost(path: Path, text_shape: tuple[int, int]) -> ModelCost:
@@ -46,7 +48,14 @@ def model_cost(path: Path, text_shape: tuple[int, int]) -> ModelCost:
     shapes = weights | {name: value.shape for name, value in values.items()}
     shapes |= {name: value.shape for name, value in zip(names, session.run(names, values), strict=True)}
     parameters = sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type != onnx.TensorProto.INT64)
-    return ModelCost(parameters, sum(_node_flop(node, shapes) for node in nodes))
+    sizes = {name: 4 * int(np.prod(shape)) for name, shape in shapes.items()}
+    arrays = [name for node in nodes for name in (*node.input[:2], node.output[0])]
+    return ModelCost(
+        parameters,
+        sum(_node_flop(node, shapes) for node in nodes),
+        weight_bytes=sum(sizes[name] for name in set(arrays) & set(weights)),
+        activation_bytes=sum(sizes[name] for name in arrays if name not in weights),
+    )
 
 
 def matrix_peak_gflops(threads: int, size: int = 1536, seconds: float = 1.0) -> float:
@@ -62,6 +71,21 @@ def matrix_peak_gflops(threads: int, size: int = 1536, seconds: float = 1.0) -> 
             a @ b
             best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best / 1e9
+
+
+def memory_peak_gbs(threads: int, megabytes: int = 256, seconds: float = 1.0) -> float:
+    """The most GB/s that copying between arrays larger than most caches reaches here; read and written bytes count."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    source = np.ones((threads, megabytes * 250_000 // threads), np.float32)
+    target = np.empty_like(source)
+    best, end = np.inf, time.perf_counter() + seconds
+    with ThreadPoolExecutor(threads) as pool:
+        while time.perf_counter() < end or not np.isfinite(best):
+            start = time.perf_counter()
+            list(pool.map(np.copyto, target, source))
+            best = min(best, time.perf_counter() - start)
+    return 2.0 * source.nbytes / best / 1e9
 
 
 def _node_flop(node, shapes: dict[str, tuple[int, ...]]) -> int:

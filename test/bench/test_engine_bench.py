@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mkpose_ros.bench.cost import matrix_peak_gflops, model_cost
 from mkpose_ros.bench.engine import bench_engines
+from mkpose_ros.bench.roofline import bench_roofline
 from mkpose_ros.bench.timing import interleave, rows_table, rss_mb, timing_row
 from mkpose_ros.cli import cli
 from mkpose_ros.errors import EngineError
@@ -143,3 +144,19 @@ def test_wrong_batches_are_wrong_usage(batches):
     result = CliRunner().invoke(cli, ["bench", "engine", "--batches", batches])
     assert result.exit_code == 2
     assert "expected" in result.output
+
+
+def test_the_roof_is_no_lower_than_the_operations_and_the_bytes_allow(model):
+    cost = model_cost(model, (4, 2))
+    weights = 4 * (4 * 3 * 3 * 3 + 3 * 9)
+    maps = 4 * (SIDE - 2) ** 2
+    # Of the convolution its picture and maps, of the products points, features, points, a rotation and coordinates.
+    floats = 3 * SIDE**2 + maps + 3 * POINTS + 9 * POINTS + 3 * POINTS + 9 + 3 * POINTS
+    assert (cost.weight_bytes, cost.activation_bytes) == (weights, 4 * floats)
+    (row,) = bench_roofline([model], backend="onnxruntime", batch=2, repeats=3, threads=1, text_shape=(4, 2))
+    assert set(row) >= CONTRACT
+    assert row["gflop_batch"] == pytest.approx(2 * cost.flop / 1e9)
+    assert row["mbytes"] == pytest.approx((weights + 2 * 4 * floats) / 1e6)
+    assert row["roof_ms"] >= 1e3 * row["gflop_batch"] / row["peak_gflops"]
+    assert row["roof_ms"] >= row["mbytes"] / row["peak_gbs"]
+    assert row["roof_share"] == pytest.approx(row["roof_ms"] / row["median_ms"])
