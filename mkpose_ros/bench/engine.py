@@ -11,11 +11,12 @@ import numpy as np
 
 from mkpose_ros.bench.cost import ModelCost, matrix_peak_gflops, model_cost
 from mkpose_ros.bench.timing import interleave, rss_mb, timing_row
-from mkpose_ros.errors import EngineError, InputError, MkposeError
+from mkpose_ros.errors import DependencyError, EngineError, InputError, MkposeError, ModelError
 from mkpose_ros.inference.base import PoseEngine, blank_inputs
 from mkpose_ros.inference.engine import ENGINES, open_engine, physical_cores
+from mkpose_ros.resources import cache_path, share_path
 
-__all__ = ["BENCHED", "bench_engines"]
+__all__ = ["BENCHED", "bench_engines", "bench_model"]
 
 BENCHED = (*ENGINES, "openvino-bf16")  # every engine, and OpenVINO in the arithmetic that it must be asked for
 
@@ -61,6 +62,33 @@ def bench_engines(
             rows.append(row | _cost_columns(costs[model], row["per_s"], peak))
         engine.close()
     return rows
+
+
+def bench_model(model: str) -> Path:
+    """The path of a model given by its path or its size; a size that is not shipped is exported untrained, once.
+
+    Times do not depend on the weights. Raises DependencyError where torch, which exports, is not installed.
+    """
+    if Path(model).exists():
+        return Path(model)
+    try:
+        return share_path("models", model)
+    except MkposeError as error:
+        if model not in ("small", "base"):
+            raise ModelError(f"model {model!r} is neither a path nor small or base") from error
+    folder = cache_path("bench", model)
+    if not (folder / "model.onnx").exists():
+        logger.warning("%s is not shipped: an untrained one is exported to %s, which takes minutes", model, folder)
+        try:
+            from mkpose_ros.network.config import load_config
+            from mkpose_ros.network.export import export_onnx
+            from mkpose_ros.network.model import MKPose, save_checkpoint
+        except ImportError as error:
+            raise DependencyError(f"exporting {model} needs torch: {error}; install mkpose_ros[train]") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(MKPose(load_config(model)), folder / "model.safetensors")
+        export_onnx(folder / "model.safetensors", folder / "model.onnx")
+    return folder
 
 
 def _open_all(

@@ -55,7 +55,11 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--models", default="small,base", help="Sizes, or paths of models, separated by commas.")
+@click.option(
+    "--models",
+    default="small,base",
+    help="Sizes (untrained where not shipped) or paths of models.",
+)
 @click.option("--engines", default="", help="Engines, separated by commas; default: every one at hand.")
 @click.option("--batches", default="1,4,8", callback=_integers, help="Instances in a batch, separated by commas.")
 @click.option("--repeats", type=click.IntRange(min=3), default=30, help="Timed runs of each.")
@@ -65,10 +69,10 @@ def engine(
     models: str, engines: str, batches: tuple[int, ...], repeats: int, threads: int, json_file: str | None, seed: int
 ) -> None:
     """Time the pose network on each engine, interleaved: runs of all take turns, so that all meet the same load."""
-    from mkpose_ros.bench.engine import BENCHED, bench_engines
+    from mkpose_ros.bench.engine import BENCHED, bench_engines, bench_model
 
     rows = bench_engines(
-        [model_path(model) for model in models.split(",")],
+        [bench_model(model) for model in models.split(",")],
         engines=engines.split(",") if engines else BENCHED,
         batches=batches,
         repeats=repeats,
@@ -97,6 +101,27 @@ def segmentation(
 
     rows = bench_segmentation(model_path=model, object_counts=objects, repeats=repeats, threads=threads, seed=seed)
     show_rows(rows, json_file)
+
+
+@bench.command()
+@click.option("--models", default="small,base", show_default=True, help="As of `engine`.")
+@click.option("--engine", default="auto", show_default=True, help="Inference engine.")
+@click.option("--batch", type=click.IntRange(min=1), default=5, show_default=True, help="Instances in a batch.")
+@click.option("--repeats", type=click.IntRange(min=3), default=20, show_default=True, help="Timed runs of each.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, show_default=True, help="CPU threads; 0: one a core.")
+@common_options
+def roofline(
+    models: str, engine: str, batch: int, repeats: int, threads: int, json_file: str | None, seed: int
+) -> None:
+    """Hold the pose network's time against the machine's measured peaks."""
+    from mkpose_ros.bench.engine import bench_model
+    from mkpose_ros.bench.roofline import bench_roofline
+
+    paths = [bench_model(model) for model in models.split(",")]
+    rows = bench_roofline(paths, backend=engine, batch=batch, repeats=repeats, threads=threads, seed=seed)
+    show_rows(rows, json_file, hidden=("name", "p95_ms", "p99_ms", "rss_mb"))
+    peaks = f"{rows[0]['peak_gflops']:.0f} GFLOP/s (a float32 matrix product), {rows[0]['peak_gbs']:.0f} GB/s (a copy)"
+    Console(stderr=True).print(f"peaks of {rows[0]['threads']} threads: {peaks}")
 
 
 @bench.command()

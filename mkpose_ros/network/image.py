@@ -176,6 +176,10 @@ def load_backbone_weights(encoder: ImageEncoder, name: str, source: str | Path =
     Raises DependencyError when a package is missing and ModelError when weights are missing or do not fit.
     """
     if isinstance(encoder.backbone, DinoV2):
+        if str(source) == "package":
+            raise DependencyError(
+                "dinov2-vits14: its weights come in no package; give a file, torch.hub or timm (backbone_weights=...)"
+            )
         encoder.backbone.load_public_state(load_dinov2_state(source))
     else:
         path = _package_weights(name) if str(source) == "package" else Path(source)

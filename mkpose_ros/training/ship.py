@@ -49,7 +49,7 @@ def ship(run: Path, folder: Path) -> Shipment:
         raise MkposeError(
             f"{run}: no held-out crops in {config.data.val_shards}; render some with `mkpose train --render`"
         )
-    text = load_text_features()
+    text = load_text_features(config.text_features or None)
     cpu = torch.device("cpu")
     predictions = fused(predict(model, crops, TextTable(text, cpu), cpu, model.config), crops)
     calibration, covered = _calibrate(predictions, crops)

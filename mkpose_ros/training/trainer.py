@@ -53,7 +53,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             trained, lr=config.optim.lr, weight_decay=config.optim.weight_decay, fused=True
         )
-        self.text = TextTable(load_text_features(), self.device)
+        self.text = TextTable(load_text_features(config.text_features or None), self.device)
         self.step, self.elapsed_s, self.best = 0, 0.0, -1.0
         self.source: BatchSource = Prefetched(open_source(config, self.model.config, self.rank, self.world))
         self._start_from_disk(resume)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +104,58 @@ def test_dinov2_takes_public_weights_and_resizes_their_positions(tmp_path) -> No
     with torch.no_grad():
         (tokens,) = encoder.backbone(torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8))
     assert tokens.shape == (1, 16, 16, 384)
+
+
+def test_dinov2_equals_an_independent_implementation() -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.Dinov2Config(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=224, patch_size=14
+    )
+    other, ours = transformers.Dinov2Model(config).eval(), DinoV2().eval()
+    if "encoder.layer.0.attention.q_proj.weight" not in other.state_dict():
+        pytest.skip("this release of transformers names its weights otherwise")
+    ours.load_public_state(_as_public(other.state_dict()))
+    image = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    pixels = ((image - ours.mean) / ours.std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        states = other(pixels, output_hidden_states=True).hidden_states  # before the final norm
+        (tokens,) = ours(image)
+    torch.testing.assert_close(tokens.flatten(1, 2), states[-1][:, 1:], atol=1e-4, rtol=1e-4)
+
+
+def _as_public(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of transformers' Dinov2Model under the names of the public file."""
+    names = {
+        "embeddings.cls_token": "cls_token", "embeddings.position_embeddings": "pos_embed",
+        "embeddings.patch_embeddings.projection": "patch_embed.proj", "encoder.layer": "blocks",
+        "attention.o_proj": "attn.proj", "layer_scale1.lambda1": "ls1.gamma", "layer_scale2.lambda1": "ls2.gamma",
+    }  # fmt: skip
+    public = {}
+    for key, value in state.items():
+        for own, name in names.items():
+            key = key.replace(own, name)
+        public[key] = value
+    for i in range(12):
+        for kind in ("weight", "bias"):
+            parts = [public.pop(f"blocks.{i}.attention.{p}_proj.{kind}") for p in "qkv"]
+            public[f"blocks.{i}.attn.qkv.{kind}"] = torch.cat(parts)
+    return public
+
+
+@pytest.mark.parametrize("source", ["torch.hub", "timm"])
+def test_dinov2_comes_from_a_hub_only_when_it_is_named(source, monkeypatch) -> None:
+    asked, model = [], DinoV2(image_px=518)
+    timm = SimpleNamespace(create_model=lambda name, pretrained: asked.append((name, pretrained)) or model)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setattr(torch.hub, "load", lambda *names: asked.append(names) or model)
+    encoder = ImageEncoder(ImageConfig("dinov2-vits14", ()), 8)
+    with pytest.raises(DependencyError, match="come in no package"):
+        load_backbone_weights(encoder, "dinov2-vits14")
+    assert asked == []
+    load_backbone_weights(encoder, "dinov2-vits14", source)
+    assert len(asked) == 1
+    assert torch.equal(encoder.backbone.blocks[3].mlp["fc1"].weight, model.blocks[3].mlp["fc1"].weight)
 
 
 def test_dinov2_of_another_width_is_refused(tmp_path) -> None:
