@@ -24,7 +24,7 @@ def bench_roofline(
     text_shape: tuple[int, int] = (48, 384),
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """A row of each model: `timing_row`, gflop_batch and mbytes of a batch, the machine's peaks, and the least time possible.
+    """A row of each model: `timing_row`, gflop_batch and mbytes of a batch, the machine's peaks, the least time.
 
     roof_ms is what the operations take at peak_gflops or the bytes at peak_gbs, whichever is longer; roof_share is
     that over the median. Bytes are those of the counted operations' operands and results, each once: what is kept in
