@@ -108,8 +108,11 @@ def _compute_stable(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     planes = hull.equations[first]
     height = -(planes[:, :3] @ centre + planes[:, 3])
     foot = centre + height[:, None] * planes[:, :3]
-    stable = (foot @ planes[:, :3].T + planes[:, 3]).max(axis=1) < 1e-3
-    stable &= weights > 1e-3
+    stable = np.flatnonzero(weights > 1e-3)
+    near_first = planes[np.argsort(height, kind="stable")]  # few feet are left after the first hundred planes
+    for start in range(0, len(planes), 100):
+        some = near_first[start : start + 100]
+        stable = stable[(foot[stable] @ some[:, :3].T + some[:, 3]).max(axis=1, initial=-np.inf) < 1e-3]
     down = np.array([0.0, 0.0, -1.0])
     normals = planes[stable, :3]
     # The shortest turn from n to -z: v = n x -z, R = I + [v] + [v]^2 / (1 + c); next to n = +z half a turn about x.

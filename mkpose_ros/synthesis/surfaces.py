@@ -124,7 +124,7 @@ def _picture(path: Path) -> np.ndarray:
     return np.ascontiguousarray(cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=None)  # there are len(_KINDS) * _VARIANTS of them, 80 MB
 def _texture(kind: int, variant: int) -> np.ndarray:
     """One of the procedural textures (_PX, _PX, 3) uint8 sRGB; it repeats without a seam where the kind allows."""
     rng = np.random.default_rng([17, kind, variant])
