@@ -69,7 +69,10 @@ def start(context: LaunchContext) -> list:
         namespace=given["namespace"],
         parameters=[given["params_file"], preset.get("parameters", {}), parameters],
         remappings=[*remaps.items(), ("diagnostics", "/diagnostics")],
-        additional_env={"FASTDDS_DEFAULT_PROFILES_FILE": os.path.join(SHARE, "config", "fastdds.xml")},
+        additional_env={
+            name: os.path.join(SHARE, "config", "fastdds.xml")
+            for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Kilted; Jazzy, Humble
+        },
         respawn=True,
         respawn_delay=5.0,  # longer than the lease in config/fastdds.xml
         output="screen",

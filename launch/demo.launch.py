@@ -31,7 +31,10 @@ def generate_launch_description() -> LaunchDescription:
                 "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
             }
         ],
-        additional_env={"FASTDDS_DEFAULT_PROFILES_FILE": os.path.join(share, "config", "fastdds.xml")},
+        additional_env={
+            name: os.path.join(share, "config", "fastdds.xml")
+            for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Kilted; Jazzy, Humble
+        },
         respawn=True,
         respawn_delay=2.0,
     )

@@ -7,7 +7,9 @@ import sys
 
 from mkpose_ros.resources import share_path
 
-__all__ = ["use_shipped_transport"]
+__all__ = ["PROFILE_VARIABLES", "use_shipped_transport"]
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Kilted; Jazzy, Humble
 
 
 def use_shipped_transport() -> None:
@@ -15,5 +17,6 @@ def use_shipped_transport() -> None:
 
     Call it before rclpy.init; child processes inherit it.
     """
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
+    if not any(name in os.environ for name in PROFILE_VARIABLES):
+        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(share_path("config", "fastdds.xml"))))
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)

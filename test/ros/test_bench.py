@@ -12,9 +12,8 @@ def test_the_bench_counts_every_frame_and_its_parts_fit_into_the_whole():
         inside
     )
     assert inside["sent"] == 20
-    assert inside["lost"] >= 0
-    assert inside["skipped"] >= 0
-    assert inside["lost"] + inside["skipped"] < 20
+    assert inside["lost"] == 0  # images larger than Fast DDS' own shared memory: the shipped profile is in use
+    assert 0 <= inside["skipped"] < 20
     assert 0.0 < inside["median_ms"] <= outside["p99_ms"]
     assert [row["name"].strip() for row in stages] == ["wait", "convert", "crops", "poses", "tracking"]
     assert sum(row["median_ms"] for row in stages) <= inside["p99_ms"] * 1.5

@@ -12,6 +12,8 @@ import psutil
 import pytest
 from rig import HERE, Rig
 
+from mkpose_ros.ros.transport import PROFILE_VARIABLES
+
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 ROOT = HERE.parents[1]
 LAUNCH = """
@@ -57,7 +59,8 @@ def launch(prefix: Path, *arguments: str) -> subprocess.Popen:
 
 def test_bringup_activates_the_node_and_again_after_it_was_killed(prefix, monkeypatch):
     # This side of the discovery too: a killed node's name must expire here before it is waited for again.
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
+    for name in PROFILE_VARIABLES:
+        monkeypatch.setenv(name, str(ROOT / "config" / "fastdds.xml"))
     process = launch(prefix, "classes:=bowl", "color:=/cam/rgb", "depth:=depth/image_raw")
     rig = Rig()
     try:
