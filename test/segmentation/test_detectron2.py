@@ -51,7 +51,8 @@ def test_weights_and_configs_that_are_missing_are_named(tmp_path):
         Detectron2Segmenter(config, tmp_path / "weights.pth")
 
 
-def test_our_weights_mean_the_same_to_detectron2(tmp_path, frame):
+@pytest.mark.parametrize("form", [{}, {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1}])
+def test_our_weights_mean_the_same_to_detectron2(tmp_path, form):
     torch = pytest.importorskip("torch")
     pytest.importorskip("detectron2")
     from mkpose_ros.segmentation.detectron2_backend import load_detectron2
@@ -60,7 +61,7 @@ def test_our_weights_mean_the_same_to_detectron2(tmp_path, frame):
     from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
 
     torch.manual_seed(0)
-    ours = MaskRcnn(MaskRcnnConfig(categories=("bowl", "mug"), input_height=96, input_width=128)).eval()
+    ours = MaskRcnn(MaskRcnnConfig(categories=("bowl", "mug"), input_height=96, input_width=128, **form)).eval()
     _, theirs, _ = load_detectron2(*write_detectron2(ours, tmp_path), "cpu")
     image = torch.randint(0, 256, (96, 128, 3), dtype=torch.uint8)
     with torch.inference_mode():

@@ -147,7 +147,7 @@ def agreement(
                 paste_mask(way[3][row], way[0][row], height, width) for way, row in ((first, index), (second, partner))
             ]
             union = max(np.count_nonzero(masks[0] | masks[1]), 1)
-            mask_share = min(mask_share, 1.0 - np.count_nonzero(masks[0] ^ masks[1]) / union)
+            mask_share = min(mask_share, float(1.0 - np.count_nonzero(masks[0] ^ masks[1]) / union))
     return Agreement(len(pictures), detections, unmatched, box_px, score, mask_share)
 
 
