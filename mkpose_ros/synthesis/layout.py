@@ -236,12 +236,14 @@ def _height_field(vertices: np.ndarray, faces: np.ndarray, low: np.ndarray, cell
     i, j = np.meshgrid(np.arange(steps + 1), np.arange(steps + 1), indexing="ij")
     inside = (i + j) <= steps
     weights = np.stack([i[inside], j[inside], steps - i[inside] - j[inside]], axis=1) / steps  # (S, 3)
-    corners = vertices[faces]
-    in_reach = (corners[..., :2].max(axis=1) > low).all(axis=1)
-    in_reach &= (corners[..., :2].min(axis=1) < low + cells * _CELL_M).all(axis=1)
-    points = np.einsum("sk,fkc->fsc", weights, corners[in_reach]).reshape(-1, 3)
-    at = np.floor((points[:, :2] - low) / _CELL_M).astype(int)
-    ok = ((at >= 0) & (at < cells)).all(axis=1)
+    in_reach = np.ones(len(faces), dtype=bool)  # column by column: NumPy is slow along axes of two or three
+    for axis in range(2):
+        a, b, c = vertices[faces[:, 0], axis], vertices[faces[:, 1], axis], vertices[faces[:, 2], axis]
+        in_reach &= np.maximum(np.maximum(a, b), c) > low[axis]
+        in_reach &= np.minimum(np.minimum(a, b), c) < low[axis] + cells[axis] * _CELL_M
+    points = np.einsum("sk,fkc->fsc", weights, vertices[faces[in_reach]]).reshape(-1, 3)
+    row, column = (np.floor((points[:, axis] - low[axis]) / _CELL_M).astype(int) for axis in range(2))
+    ok = np.flatnonzero((row >= 0) & (row < cells[0]) & (column >= 0) & (column < cells[1]))
     field = np.full(cells, -1e9)
-    np.maximum.at(field, tuple(at[ok].T), points[ok, 2])
+    np.maximum.at(field.reshape(-1), row[ok] * cells[1] + column[ok], points[ok, 2])
     return cv2.dilate(field, np.ones((3, 3), np.uint8))

@@ -272,10 +272,15 @@ def _face_axes(axis: int, side: float) -> tuple[np.ndarray, np.ndarray]:
     return np.cross(up, side * np.eye(3)[axis]), up
 
 
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Which rows of (n, 3) differ; column by column, as NumPy is slow along short axes."""
+    return (a[:, 0] != b[:, 0]) | (a[:, 1] != b[:, 1]) | (a[:, 2] != b[:, 2])
+
+
 def _closed(vertices, normals, uv, faces, face_materials, materials) -> Part:
     """The part without triangles that vanish, turned outward by the sign of its volume."""
     a, b, c = vertices[faces[:, 0]], vertices[faces[:, 1]], vertices[faces[:, 2]]
-    solid = (a != b).any(axis=1) & (b != c).any(axis=1) & (a != c).any(axis=1)
+    solid = _differ(a, b) & _differ(b, c) & _differ(a, c)
     if np.einsum("ij,ij->", np.cross(a, b), c) < 0.0:
         faces, normals = faces[:, ::-1], -normals
     materials = (materials,) if isinstance(materials, Material) else tuple(materials)
