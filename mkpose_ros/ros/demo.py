@@ -31,7 +31,8 @@ from mkpose_ros.types import ObjectPose
 __all__ = ["Answer", "play_demo"]
 
 _START_TIMEOUT_S = 120.0
-_ANSWER_TIMEOUT_S = 10.0
+_RESEND_S = 2.0
+_ANSWER_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -97,19 +98,33 @@ class _Player:
             if self._rate_hz > 0.0:
                 self._spin_for(1.0 / self._rate_hz)
             else:
-                expected = len(self._answers) + 1
-                self._spin_until(lambda n=expected: len(self._answers) >= n, _ANSWER_TIMEOUT_S, "answer a frame")
+                self._await_answer(len(self._answers) + 1)
         if self._rate_hz > 0.0:
             self._spin_for(1.0)
         if not self._answers:
             raise MkposeError("demo: the node answered no frame; see its log above")
         return self._answers
 
+    def _await_answer(self, expected: int) -> None:
+        """Wait for the answer of the frame just sent; one that best-effort transport lost is sent again."""
+        resend = time.monotonic() + _RESEND_S
+
+        def answered() -> bool:
+            nonlocal resend
+            if time.monotonic() > resend:
+                stamp_ns, recorded = self._camera.publish_again()
+                self._sent[stamp_ns] = recorded
+                resend = time.monotonic() + _RESEND_S
+            return len(self._answers) >= expected
+
+        self._spin_until(answered, _ANSWER_TIMEOUT_S, "answer a frame")
+
     def _on_detections(self, message: ObjectPoseArray) -> None:
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         recorded = self._sent.pop(stamp_ns, None)
         if recorded is None:
-            return  # latched by an earlier run, or another camera's
+            return  # latched by an earlier run, another camera's, or answered already
+        self._sent = {stamp: other for stamp, other in self._sent.items() if other is not recorded}
         latency_ms = (self._camera.get_clock().now().nanoseconds - stamp_ns) * 1e-6
         objects = tuple(object_pose_from_msg(item) for item in message.objects)
         stages_ms = {stage.name: stage.duration_ms for stage in message.stages}

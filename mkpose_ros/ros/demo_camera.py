@@ -66,8 +66,12 @@ class DemoCamera(Node):
         """Publish the next frame; its stamp in ns and what it shows, or None after the last one without `loop`."""
         if self._next >= len(self.frames) and not self._loop:
             return None
-        recorded = self.frames[self._next % len(self.frames)]
         self._next += 1
+        return self.publish_again()
+
+    def publish_again(self) -> tuple[int, RecordedFrame]:
+        """Publish the last frame once more, with a stamp of now; its stamp in ns and what it shows."""
+        recorded = self.frames[(self._next - 1) % len(self.frames)]
         stamp_ns = self.get_clock().now().nanoseconds
         stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         header = Header(stamp=stamp, frame_id=recorded.frame.frame_id)
