@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime")
 
 from mkpose_ros.errors import InputError, ModelError  # noqa: E402
 from mkpose_ros.segmentation import open_segmenter  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
     MaskRcnnConfig,
     SegmenterTrainConfig,
@@ -26,9 +27,11 @@ from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.data import CocoPictures, TrainingSamples, make_truth  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.evaluate import evaluate_segmenter  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.losses import losses  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.train import train_segmenter  # noqa: E402
+from mkpose_ros.training.checkpoint import load_state, load_weights  # noqa: E402
 
 HEIGHT, WIDTH = 96, 128
 MODEL = MaskRcnnConfig(
@@ -142,10 +145,50 @@ def test_training_that_is_cut_in_two_gives_the_same_weights(tmp_path, short, run
     assert first.name == "step-00000001"
     last = train_segmenter(MODEL, short, tmp_path, device="cpu")
     assert last.name == "step-00000004"
-    from mkpose_ros.training.checkpoint import load_state
-
     for ours, theirs in zip(load_state(last)[:2], load_state(run / last.name)[:2], strict=True):
         assert all(torch.allclose(ours[key].float(), theirs[key].float(), atol=1e-5) for key in theirs)
+
+
+def test_training_starts_from_given_weights(tmp_path, short, run):
+    weights = run / "step-00000004" / "ema.safetensors"
+    settings = replace(short, weights=str(weights), learning_rate=0.0)
+    last = train_segmenter(MODEL, settings, tmp_path, device="cpu", minutes=0.0)
+    given, kept = load_weights(weights), load_weights(last / "model.safetensors")
+    assert all(torch.equal(given[name], kept[name]) for name in given)
+
+
+def test_a_frozen_backbone_gives_the_same_features_through_openvino(short):
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    model = MaskRcnn(MODEL)
+    model.backbone.bottom_up.load_state_dict(imagenet_weights("lite0"))
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (WIDTH, HEIGHT))
+    images = torch.from_numpy(np.stack([picture, picture[::-1]]).transpose(0, 3, 1, 2).copy())
+    with torch.inference_mode():
+        expected = model.backbone.bottom_up((images.float() - 127.0) / 128.0)
+    found = frozen_features(model, batch=2)(images)
+    assert set(found) == {"c2", "c3", "c4", "c5"}
+    for name, value in found.items():  # bfloat16 holds three digits, and errors add up over the layers
+        error = (value.float() - expected[name]).norm() / expected[name].norm()
+        assert value.shape == expected[name].shape
+        assert error < 0.05, name
+
+
+def test_only_a_wholly_frozen_backbone_runs_by_openvino(short):
+    with pytest.raises(InputError, match="all 7"):
+        replace(short, frozen_by_openvino=True)
+
+
+def test_training_with_the_frozen_backbone_changes_the_rest_alone(tmp_path, short):
+    pytest.importorskip("openvino")
+    settings = replace(short, frozen_stages=7, frozen_by_openvino=True)
+    last = load_weights(train_segmenter(MODEL, settings, tmp_path, device="cpu") / "model.safetensors")
+    imagenet = imagenet_weights("lite0")
+    assert all(torch.equal(last[f"backbone.bottom_up.{name}"], value) for name, value in imagenet.items())
+    torch.manual_seed(0)  # as the training does
+    first = MaskRcnn(MODEL).state_dict()
+    rest = [name for name in first if "bottom_up" not in name]
+    assert not any(torch.equal(first[name], last[name]) for name in rest)
 
 
 def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, run, pictures, make_frame):

@@ -54,6 +54,7 @@ class MaskRcnnConfig:
 class SegmenterTrainConfig:
     """How the network is trained."""
 
+    weights: str = ""  # safetensors of this network to start from; the backbone's ImageNet weights by default
     data: tuple[str, ...] = ()  # folders with COCO annotations, as `mkpose synth` writes
     steps: int = 6000
     batch: int = 2
@@ -64,6 +65,7 @@ class SegmenterTrainConfig:
     weight_decay: float = 1e-3
     gradient_clip: float = 5.0
     frozen_stages: int = 3  # of the backbone's seven, and its stem; all batch norms are frozen
+    frozen_by_openvino: bool = False  # run a backbone that is frozen whole by OpenVINO: faster on a CPU
     rpn_samples: int = 128  # anchors an image
     roi_samples: int = 64  # proposals an image, a quarter of them on objects
     mask_samples: int = 16  # of those on objects, the most that masks are learnt from
@@ -72,6 +74,12 @@ class SegmenterTrainConfig:
     min_object_px: int = 60  # of the input; smaller visible areas are no training objects
     ema: float = 0.998
     checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.frozen_by_openvino and self.frozen_stages != 7:
+            raise InputError(
+                f"segmenter config: frozen_by_openvino with {self.frozen_stages} frozen stages, expected all 7"
+            )
 
 
 def load_segmenter_config(

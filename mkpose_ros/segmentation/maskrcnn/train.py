@@ -23,9 +23,10 @@ from mkpose_ros.segmentation.maskrcnn.config import (
     load_segmenter_config,
 )
 from mkpose_ros.segmentation.maskrcnn.data import TrainingSamples, collate
+from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features
 from mkpose_ros.segmentation.maskrcnn.losses import losses
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, load_weights, save_state
 from mkpose_ros.training.ema import moving_average
 
 __all__ = ["train_from_file", "train_segmenter"]
@@ -83,7 +84,9 @@ class _Trainer:
             torch.manual_seed(seed)
             self.model = MaskRcnn(model_config)
         checkpoint = latest_checkpoint(run)
-        if checkpoint is None:
+        if checkpoint is None and config.weights:
+            self.model.load_state_dict(load_weights(Path(config.weights)))
+        elif checkpoint is None:
             self.model.backbone.bottom_up.load_state_dict(imagenet_weights(model_config.backbone))
         self.model.backbone.bottom_up.freeze(config.frozen_stages)
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -93,6 +96,8 @@ class _Trainer:
         )
         if checkpoint is not None:
             self._restore(checkpoint)
+        if config.frozen_by_openvino and self.device.type == "cpu":
+            self.model.frozen_features = frozen_features(self.model, config.batch)
         self.generator = torch.Generator()
 
     def train(self, minutes: float | None, report: Report) -> None:

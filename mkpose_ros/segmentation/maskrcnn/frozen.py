@@ -1,0 +1,58 @@
+"""A wholly frozen backbone, run by OpenVINO while the rest trains by torch: on a CPU half the time of a step."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, PIXEL_STD, MaskRcnn
+
+__all__ = ["frozen_features"]
+
+
+def frozen_features(model: MaskRcnn, batch: int) -> Callable[[Tensor], dict[str, Tensor]]:
+    """A function (batch, 3, H, W) uint8 -> {"c3": ..} of the backbone as it is now.
+
+    It computes in bfloat16 where the CPU has matrix units for that, in float32 elsewhere. Raises ImportError without
+    OpenVINO.
+    """
+    import openvino
+
+    fast = torch.cpu._is_amx_tile_supported()
+    names = [f"c{level}" for level in model.config.pyramid]
+    image = torch.zeros((batch, 3, model.config.input_height, model.config.input_width), dtype=torch.uint8)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer warns of constants
+        path = Path(folder) / "backbone.onnx"
+        torch.onnx.export(_BottomUp(model, names), (image,), str(path), dynamo=False, opset_version=17)
+        core = openvino.Core()
+        properties = {
+            "INFERENCE_PRECISION_HINT": "bf16" if fast else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        request = core.compile_model(core.read_model(path), "CPU", properties).create_infer_request()
+
+    def features(images: Tensor) -> dict[str, Tensor]:
+        outputs = request.infer([images.contiguous().numpy()], share_inputs=True)
+        found = {name: torch.from_numpy(np.array(outputs[i])) for i, name in enumerate(names)}
+        kind = torch.bfloat16 if fast else torch.float32
+        return {name: value.to(kind, memory_format=torch.channels_last) for name, value in found.items()}
+
+    return features
+
+
+class _BottomUp(nn.Module):
+    def __init__(self, model: MaskRcnn, names: list[str]) -> None:
+        super().__init__()
+        self._bottom_up, self._names = model.backbone.bottom_up, names
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self._bottom_up((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
+        return tuple(features[name] for name in self._names)
