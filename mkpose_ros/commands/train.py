@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ __all__ = ["ablate", "train"]
 @click.option("--ship", default=None, metavar="DIR", help="Only export the run's best weights: ONNX, weights, card.")
 @click.option("--curves", default=None, metavar="PNG", help="Only draw the learning curves of the --run folders.")
 @click.option("--run", "runs", multiple=True, metavar="DIR", help="With --curves; the last one is extrapolated.")
+@click.option("--page", default=None, metavar="MD", help="With --curves: write picture and tables into this page.")
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="train", help="Which shapes --render uses."
 )
@@ -33,6 +35,7 @@ def train(
     ship: str | None,
     curves: str | None,
     runs: tuple[str, ...],
+    page: str | None,
     json_file: str | None,
     seed: int,
     overrides: tuple[str, ...],
@@ -49,7 +52,7 @@ def train(
         )
         return
     if curves:
-        _draw(Path(curves), [Path(run) for run in runs or (out or "runs/small",)])
+        _draw(Path(curves), [Path(run) for run in runs or (out or "runs/small",)], page)
         return
     from mkpose_ros.training.config import load_train_config
 
@@ -70,13 +73,17 @@ def train(
     write_json({"step": trainer.step, "minutes": trainer.elapsed_s / 60.0, **metrics}, json_file)
 
 
-def _draw(picture: Path, runs: list[Path]) -> None:
+def _draw(picture: Path, runs: list[Path], page: str | None) -> None:
+    from mkpose_ros.evaluation.card import put_section
     from mkpose_ros.training.curves import curves_table, draw_curves, forecast_table, read_curve
 
     curves = [read_curve(run) for run in runs]
     draw_curves(curves, picture)
-    click.echo(curves_table(curves))
-    click.echo(forecast_table(curves[-1]))
+    tables = f"{curves_table(curves)}\nA power law through the later two thirds:\n\n{forecast_table(curves[-1])}"
+    click.echo(tables)
+    if page:
+        link = Path(os.path.relpath(picture, Path(page).parent)).as_posix()
+        put_section(Path(page), f"<!-- curves -->\n![learning curves]({link})\n\n{tables}<!-- /curves -->")
 
 
 def _ship(run: Path, folder: Path) -> dict:
@@ -108,6 +115,7 @@ def _render(config, scenes: int, split: str) -> dict[str, float]:
 @click.option("--rows", default="", help="Only these rows, separated by commas, such as text,full; default: all six.")
 @click.option("--baselines", default=None, metavar="MODEL", help="Only compare this model with classical baselines.")
 @click.option("--also", multiple=True, metavar="NAME=MODEL", help="With --baselines: another network as a row.")
+@click.option("--page", default=None, metavar="MD", help="With --baselines: write the tables into this page.")
 @click.option("--frames", type=int, default=100, show_default=True, help="With --baselines: test scenes.")
 @common_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -117,6 +125,7 @@ def ablate(
     rows: str,
     baselines: str | None,
     also: tuple[str, ...],
+    page: str | None,
     frames: int,
     json_file: str | None,
     seed: int,
@@ -128,7 +137,7 @@ def ablate(
     scenes of `mkpose eval --split test`.
     """
     if baselines:
-        _compare(Path(baselines), also, frames, seed, json_file)
+        _compare(Path(baselines), also, page, frames, seed, json_file)
         return
     from mkpose_ros.training.ablate import ablation_table, run_ablations
 
@@ -139,7 +148,10 @@ def ablate(
     write_json(done, json_file)
 
 
-def _compare(model: Path, also: tuple[str, ...], frames: int, seed: int, json_file: str | None) -> None:
+def _compare(
+    model: Path, also: tuple[str, ...], page: str | None, frames: int, seed: int, json_file: str | None
+) -> None:
+    from mkpose_ros.evaluation.card import put_section
     from mkpose_ros.evaluation.synthetic_data import synthetic_dataset
     from mkpose_ros.training.comparison import compare, comparison_table
 
@@ -150,5 +162,8 @@ def _compare(model: Path, also: tuple[str, ...], frames: int, seed: int, json_fi
     rows = compare(
         model, dataset, also={k: Path(v) for k, v in pairs.items()}, progress=lambda name: click.echo(name, err=True)
     )
-    click.echo(comparison_table(rows), err=json_file == "-")
+    table = comparison_table(rows)
+    click.echo(table, err=json_file == "-")
+    if page:
+        put_section(Path(page), f"<!-- baselines -->\n{table}<!-- /baselines -->")
     write_json(rows, json_file)

@@ -61,14 +61,18 @@ def card_section(reports: Sequence[Report], trained: Sequence[str], source: Sour
 
 
 def put_section(path: Path, section: str) -> None:
-    """Replace a card's section, or put it before its notes, or at its end. Raises InputError for a missing card."""
+    """Replace the part of a page that has the section's first and last line, or put it before the notes or at the end.
+
+    Raises InputError for a page that is not there.
+    """
+    start, *_, end = section.splitlines()
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: {error}; --card wants the folder of a model with its README.md") from error
-    if START in text and END in text:
-        before, rest = text.split(START, 1)
-        text = before + section + rest.split(END, 1)[1]
+        raise InputError(f"{path}: {error}; expected a page to write into, such as a model's README.md") from error
+    if start in text and end in text:
+        before, rest = text.split(start, 1)
+        text = before + section + rest.split(end, 1)[1]
     elif "<!-- notes -->" in text:
         text = text.replace("<!-- notes -->", f"{section}\n\n<!-- notes -->", 1)
     else:

@@ -50,8 +50,16 @@ def test_a_few_points_give_no_law():
 
 
 def test_the_command_draws_and_prints(run, tmp_path):
-    result = CliRunner().invoke(train, ["--curves", str(tmp_path / "c.png"), "--run", str(run)])
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n<!-- curves -->\nold\n<!-- /curves -->\n\nEnd.\n")
+    arguments = ["--curves", str(tmp_path / "c.png"), "--run", str(run), "--page", str(page)]
+    result = CliRunner().invoke(train, arguments)
     assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert "![learning curves](c.png)" in text
+    assert "| run | 10000 | 74.7 |" in text
+    assert "old" not in text
+    assert text.endswith("\nEnd.\n")
     assert "| run | 10000 | 74.7 |" in result.output
     assert cv2.imread(str(tmp_path / "c.png")).shape[1] > 500
 
