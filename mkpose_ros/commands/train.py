@@ -62,7 +62,7 @@ def train(
         write_json(_render(config, render, split), json_file)
         return
     if ship:
-        write_json(_ship(Path(config.out), Path(ship)), json_file)
+        write_json(_ship(Path(config.out), Path(ship), overrides), json_file)
         return
     from mkpose_ros.training.progress import progress_report
     from mkpose_ros.training.trainer import Trainer
@@ -86,10 +86,10 @@ def _draw(picture: Path, runs: list[Path], page: str | None) -> None:
         put_section(Path(page), f"<!-- curves -->\n![learning curves]({link})\n\n{tables}<!-- /curves -->")
 
 
-def _ship(run: Path, folder: Path) -> dict:
+def _ship(run: Path, folder: Path, overrides: tuple[str, ...]) -> dict:
     from mkpose_ros.training.ship import ship
 
-    done = ship(run, folder)
+    done = ship(run, folder, overrides)
     click.echo(f"{folder}: {done.overall}", err=True)
     return {"overall": done.overall, "per_category": done.categories, "coverage": done.coverage}
 

@@ -23,7 +23,7 @@ class FusedPoses(NamedTuple):
 
     rotation: np.ndarray  # (B, 3, 3)
     translation_m: np.ndarray  # (B, 3)
-    disagreement: np.ndarray  # (B, 2) how far they are from the head's: metres, radians
+    disagreement: np.ndarray  # (B, 2) between the two translations in metres, from the head's rotation in radians
 
 
 def fuse_poses(
@@ -34,7 +34,8 @@ def fuse_poses(
     nocs: np.ndarray,
     symmetries: Sequence[Symmetry],
 ) -> FusedPoses:
-    """The rotation nearest to the least-squares fit of |s| NOCS to the keypoints, and a little to the head's.
+    """The rotation nearest to the least-squares fit of |s| NOCS to the keypoints, and a little to the head's; the mean
+    of both translations.
 
     Args are the network's outputs: (B, 3, 3), (B, 3), (B, 3), (B, K, 3), (B, K, 3), and each object's symmetry, within
     which the head's rotation is turned to the fit's. The size is the head's; a fitted scale (Umeyama) is worse.
@@ -50,9 +51,9 @@ def fuse_poses(
     fit = np.swapaxes(seen, 1, 2) @ model / spread[:, None, None]
     head = align_all(head, _nearest_rotations(fit + 1e-6 * head), tuple(symmetries))
     fused = _nearest_rotations(fit + HEAD_WEIGHT * head)
-    translation = seen_mean - np.einsum("bij,bj->bi", fused, model_mean)
-    apart = np.stack([np.linalg.norm(translation - translation_m, axis=1), rotation_angle_rad(fused, head)], axis=1)
-    return FusedPoses(fused, translation, apart)
+    fitted_m = seen_mean - np.einsum("bij,bj->bi", fused, model_mean)
+    apart = np.stack([np.linalg.norm(fitted_m - translation_m, axis=1), rotation_angle_rad(fused, head)], axis=1)
+    return FusedPoses(fused, 0.5 * (fitted_m + translation_m), apart)
 
 
 def _nearest_rotations(M: np.ndarray) -> np.ndarray:

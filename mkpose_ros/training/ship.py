@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,14 @@ class Shipment:
     agreement: Mapping[str, Any]  # of the exported model with torch
 
 
-def ship(run: Path, folder: Path) -> Shipment:
+def ship(run: Path, folder: Path, overrides: Sequence[str] = ()) -> Shipment:
     """Write model.safetensors, model.onnx and README.md of a run's best weights into `folder`.
 
+    `overrides` of the run's configuration, such as more held-out crops (`data.val_shards=[a,b]`).
     The covariance is calibrated on every second held-out crop and its coverage measured on the others.
     Raises MkposeError when the run has no weights or no held-out crops.
     """
-    config = load_train_config(run / "config.yaml")
+    config = load_train_config(run / "config.yaml", overrides)
     model, training = _best_model(run)
     crops = load_crops(config.data.val_shards)
     if crops is None:
