@@ -61,6 +61,9 @@ bench: install ## the timings of docs/performance.md
 	$(BIN)/mkpose bench engine
 	$(BIN)/mkpose bench segmentation
 	$(BIN)/mkpose bench node
+	$(BIN)/mkpose bench pipeline --compare "segment_every:=1" --plot docs/images/performance.png
+	$(BIN)/mkpose bench tracking --scenes 1,2,3 --seed 7
+	$(BIN)/mkpose bench roofline
 
 docs: install ## the generated pages of docs/
 	$(BIN)/python -m mkpose_ros.ros.parameters > docs/parameters.md
