@@ -23,6 +23,7 @@ __all__ = ["export_segmenter"]
 @click.option("--size", default="480x640", metavar="HxW", help="Input of an exported detectron2 model, pixels.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("segmenter.onnx"), help="The ONNX file.")
 @click.option("--detectron2-out", type=click.Path(path_type=Path), help="Also write our model for detectron2 there.")
+@click.option("--weights-out", type=click.Path(path_type=Path), help="Also write our weights to train on from there.")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of pictures on which both must agree.")
 @common_options
 def export_segmenter(
@@ -34,6 +35,7 @@ def export_segmenter(
     size: str,
     out: Path,
     detectron2_out: Path | None,
+    weights_out: Path | None,
     images: Path | None,
     json_file: str | None,
     seed: int,
@@ -48,6 +50,10 @@ def export_segmenter(
         raise click.UsageError("give either --run, or --detectron2-config and --weights")
     if run_folder is not None:
         model = export_run(run_folder, out)
+        if weights_out is not None:
+            from mkpose_ros.segmentation.maskrcnn.weights import save_trained
+
+            save_trained(load_run(run_folder)[0], weights_out)
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 

@@ -31,6 +31,7 @@ from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features  # noqa: E40
 from mkpose_ros.segmentation.maskrcnn.losses import losses  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.train import train_segmenter  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.weights import load_trained, save_trained  # noqa: E402
 from mkpose_ros.training.checkpoint import load_state, load_weights  # noqa: E402
 
 HEIGHT, WIDTH = 96, 128
@@ -157,6 +158,25 @@ def test_training_starts_from_given_weights(tmp_path, short, run):
     assert all(torch.equal(given[name], kept[name]) for name in given)
 
 
+def test_weights_without_a_frozen_backbone_are_whole_again_when_loaded(tmp_path):
+    torch.manual_seed(1)
+    frozen, other = MaskRcnn(MODEL), MaskRcnn(MODEL)
+    frozen.backbone.bottom_up.load_state_dict(imagenet_weights("lite0"))
+    save_trained(frozen, tmp_path / "frozen.safetensors")
+    assert not any("bottom_up" in name for name in load_weights(tmp_path / "frozen.safetensors"))
+    load_trained(other, tmp_path / "frozen.safetensors")
+    assert all(
+        torch.equal(a, b) for a, b in zip(frozen.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_trained(MaskRcnn(MODEL), tmp_path / "model.safetensors")
+    other = MaskRcnn(replace(MODEL, pyramid=(3, 4, 5), box_head_channels=32))
+    with pytest.raises(ModelError, match="do not fit"):
+        load_trained(other, tmp_path / "model.safetensors")
+
+
 def test_a_frozen_backbone_gives_the_same_features_through_openvino(short):
     pytest.importorskip("openvino")
     torch.manual_seed(0)
@@ -239,9 +259,10 @@ def test_an_unknown_setting_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_a_network_that_sees_few_pictures_often_learns_them(tmp_path, pictures):
+    pytest.importorskip("openvino")
     settings = SegmenterTrainConfig(
-        data=(str(pictures),), steps=250, batch=4, warmup_steps=20, learning_rate=2e-3, ema=0.95,
-        scale_range=(0.95, 1.05), paste_probability=0.0,
+        data=(str(pictures),), steps=200, batch=4, frozen_stages=7, frozen_by_openvino=True, roi_samples=32,
+        warmup_steps=20, learning_rate=2e-3, ema=0.95, scale_range=(0.95, 1.05), paste_probability=0.0,
     )  # fmt: skip
     train_segmenter(MODEL, settings, tmp_path / "run", device="cpu")
     export_run(tmp_path / "run", tmp_path / "model.onnx")

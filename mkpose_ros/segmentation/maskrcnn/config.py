@@ -54,7 +54,7 @@ class MaskRcnnConfig:
 class SegmenterTrainConfig:
     """How the network is trained."""
 
-    weights: str = ""  # safetensors of this network to start from; the backbone's ImageNet weights by default
+    weights: str = ""  # safetensors of this network to start from, such as models/segmenter/model.safetensors
     data: tuple[str, ...] = ()  # folders with COCO annotations, as `mkpose synth` writes
     steps: int = 6000
     batch: int = 2

@@ -20,7 +20,7 @@ from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, lette
 from mkpose_ros.segmentation.sessions import open_session
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
 
-__all__ = ["Agreement", "agreement", "export_run", "load_run", "write_onnx"]
+__all__ = ["Agreement", "agreement", "export_run", "load_run", "rounded", "write_onnx"]
 
 OPSET = 17
 
@@ -59,9 +59,7 @@ def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) ->
     Weights are stored in half precision, which halves the file; the module returned has the same rounded weights.
     """
     model, step = load_run(run)
-    model.backbone.bottom_up.merge_norms()
-    model.half().float()
-    config = model.config
+    model, config = rounded(model), model.config
     metadata = {
         "name": f"maskrcnn-efficientnet-{config.backbone}",
         "input_height": config.input_height,
@@ -73,6 +71,12 @@ def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) ->
     }
     write_onnx(model, path, metadata)
     return model
+
+
+def rounded(model: MaskRcnn) -> MaskRcnn:
+    """The network with its norms merged into convolutions and half precision's weights, as it is exported; in place."""
+    model.backbone.bottom_up.merge_norms()
+    return model.half().float()
 
 
 def write_onnx(model: nn.Module, path: Path, metadata: dict[str, Any]) -> None:

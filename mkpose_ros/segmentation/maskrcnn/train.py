@@ -26,7 +26,8 @@ from mkpose_ros.segmentation.maskrcnn.data import TrainingSamples, collate
 from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features
 from mkpose_ros.segmentation.maskrcnn.losses import losses
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
-from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, load_weights, save_state
+from mkpose_ros.segmentation.maskrcnn.weights import load_trained
+from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
 from mkpose_ros.training.ema import moving_average
 
 __all__ = ["train_from_file", "train_segmenter"]
@@ -85,7 +86,7 @@ class _Trainer:
             self.model = MaskRcnn(model_config)
         checkpoint = latest_checkpoint(run)
         if checkpoint is None and config.weights:
-            self.model.load_state_dict(load_weights(Path(config.weights)))
+            load_trained(self.model, Path(config.weights))
         elif checkpoint is None:
             self.model.backbone.bottom_up.load_state_dict(imagenet_weights(model_config.backbone))
         self.model.backbone.bottom_up.freeze(config.frozen_stages)

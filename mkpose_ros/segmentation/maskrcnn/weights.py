@@ -1,0 +1,38 @@
+"""Weights to train on from: those of a whole network less what its ImageNet backbone has anyway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mkpose_ros.errors import ModelError
+from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights
+from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
+from mkpose_ros.training.checkpoint import load_weights, save_weights
+
+__all__ = ["load_trained", "save_trained"]
+
+BACKBONE = "backbone.bottom_up."
+
+
+def save_trained(model: MaskRcnn, path: Path) -> None:
+    """Write a network's weights as safetensors; a frozen backbone's, which a package holds, are left out."""
+    given = {BACKBONE + name: value for name, value in imagenet_weights(model.config.backbone).items()}
+    weights = model.state_dict()
+    save_weights(path, {k: v for k, v in weights.items() if k not in given or not torch.equal(v.cpu(), given[k])})
+
+
+def load_trained(model: MaskRcnn, path: Path) -> None:
+    """Put such weights into a network, and ImageNet's where they have none. Raises ModelError for another network's."""
+    model.backbone.bottom_up.load_state_dict(imagenet_weights(model.config.backbone))
+    weights = load_weights(path)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    wrong = sorted(name for name, value in weights.items() if shapes.get(name) != value.shape)
+    absent = sorted(name for name in shapes if name not in weights and not name.startswith(BACKBONE))
+    if wrong or absent:
+        raise ModelError(
+            f"{path}: weights of another network than the config's: {len(wrong)} do not fit ({', '.join(wrong[:3])}), "
+            f"{len(absent)} are missing ({', '.join(absent[:3])})"
+        )
+    model.load_state_dict(weights, strict=False)
