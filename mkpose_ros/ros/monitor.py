@@ -7,7 +7,6 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 
-import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 __all__ = ["Monitor"]
@@ -71,10 +70,14 @@ class Monitor:
             return dict(self._counts)
 
     def percentiles_ms(self) -> dict[str, tuple[float, float, float]]:
-        """For each stage p50, p95 and p99 of the last frames."""
+        """For each stage p50, p95 and p99 of the last frames: of n times in order the one at n/2, 0.95 n, 0.99 n."""
         with self._lock:
-            copies = {name: np.array(values) for name, values in self._times_ms.items()}
-        return {name: tuple(np.percentile(values, (50, 95, 99))) for name, values in copies.items()}
+            copies = {name: list(values) for name, values in self._times_ms.items()}
+        # Sorted by hand: ten calls of np.percentile would hold up the inference thread for milliseconds.
+        return {
+            name: tuple(ordered[len(ordered) * percent // 100] for percent in (50, 95, 99))
+            for name, ordered in ((name, sorted(values)) for name, values in copies.items())
+        }
 
     def _may_say(self, name: str, period_s: float) -> bool:
         now = time.monotonic()

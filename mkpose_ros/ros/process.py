@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_process"]
 
+_SWITCH_S = 0.001  # Python's 5 ms is how long a frame could wait for a thread that computes
 _EXECUTOR_STOP_S = 1.0
 _INFERENCE_STOP_S = 2.0
 _MAX_CALLBACK_ERRORS = 1000  # in the process' life: an executor that fails for good must not spin in vain
@@ -34,6 +35,7 @@ def run_process(make_node: Callable[..., MkposeNode], args: Sequence[str] | None
     The main thread only waits, so that a signal is served at once whatever the other two threads are doing: the
     executor's and the inference thread. One that does not end in time is left behind.
     """
+    sys.setswitchinterval(_SWITCH_S)
     ending, failed = threading.Event(), threading.Event()
 
     def fail() -> None:
