@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from mkpose_ros.resources import cache_path
 __all__ = ["DEFAULT_FRAMES", "synthetic_dataset"]
 
 DEFAULT_FRAMES = 100
+_KEPT_S = 14 * 24 * 3600.0
 SPLITS = ("train", "val", "test")
 
 
@@ -32,8 +35,8 @@ def synthetic_dataset(
 
     `categories`: None for every shipped one, those that no model was trained on included.
     A run that is cut off goes on where it was. The cache's folder names the code that renders, so that frames of
-    another version are never taken for these. Raises InputError for an unknown split, DependencyError without the
-    packages that render.
+    another version are never taken for these; versions that nobody used for two weeks are deleted.
+    Raises InputError for an unknown split, DependencyError without the packages that render.
     """
     from mkpose_ros.synthesis.dataset import DatasetConfig, write_dataset
     from mkpose_ros.synthesis.scene import SceneConfig
@@ -48,10 +51,21 @@ def synthetic_dataset(
         done += more
         progress(done, frames)
 
-    folder = cache_path("scenes", f"{seed}-{_short_hash(' '.join(categories).encode())}-{_renderer_hash()}")
+    version = cache_path("scenes", _renderer_hash())
+    _delete_stale(version)
+    folder = version / f"{seed}-{_short_hash(' '.join(categories).encode())}"
     config = DatasetConfig(folder, frames, seed, split, SceneConfig(categories=categories))
     write_dataset(config, workers or len(os.sched_getaffinity(0)), count)
     return open_dataset(folder, split)[:frames]
+
+
+def _delete_stale(version: Path) -> None:
+    """Mark this version of the scenes as used and delete those that were not used for long."""
+    version.mkdir(parents=True, exist_ok=True)
+    os.utime(version)
+    for other in version.parent.iterdir():
+        if other.is_dir() and time.time() - other.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(other, ignore_errors=True)  # another process may be deleting it too
 
 
 def _renderer_hash() -> str:

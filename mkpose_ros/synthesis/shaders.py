@@ -136,7 +136,8 @@ void main() {
     vec2 bend = -n.xy * 0.06 * (1.0 - nv) ;
     vec3 through = texture(behind, clamp(gl_FragCoord.xy / size + bend, 0.001, 0.999)).rgb;
     float edge = pow(1.0 - nv, 3.0);
-    radiance = through * mix(vec3(1.0), base, 0.35 + 0.5 * edge) * (1.0 - 0.5 * edge) + mirror + 0.06 * radiance;
+    vec3 tint = pow(max(base, vec3(1e-3)), vec3(0.5 + 0.7 * edge));  // Beer and Lambert: a longer way near the outline
+    radiance = through * tint * (1.0 - 0.5 * edge) + mirror + 0.06 * radiance;
 #endif
     out_color = vec4(min(radiance, vec3(6e4)), 1.0);
     out_geometry = vec4(nocs, position.z);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import cv2
@@ -124,7 +124,7 @@ def _picture(path: Path) -> np.ndarray:
     return np.ascontiguousarray(cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)[..., ::-1])
 
 
-@lru_cache(maxsize=None)  # there are len(_KINDS) * _VARIANTS of them, 80 MB
+@cache  # there are len(_KINDS) * _VARIANTS of them, 80 MB
 def _texture(kind: int, variant: int) -> np.ndarray:
     """One of the procedural textures (_PX, _PX, 3) uint8 sRGB; it repeats without a seam where the kind allows."""
     rng = np.random.default_rng([17, kind, variant])

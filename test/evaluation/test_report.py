@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -22,7 +24,7 @@ from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.evaluation import NOCS, average_precision_curves, evaluate, job
 from mkpose_ros.evaluation.report import Source, markdown, metrics_json
 from mkpose_ros.evaluation.runner import Masks, run_estimator, true_instances
-from mkpose_ros.evaluation.synthetic_data import synthetic_dataset
+from mkpose_ros.evaluation.synthetic_data import _delete_stale, synthetic_dataset
 from mkpose_ros.types import ObjectPose
 
 
@@ -172,6 +174,15 @@ def test_synthetic_data_is_rendered_once_and_goes_on_where_it_stopped(tmp_path, 
     assert seen[0] == (2, 3)
     assert (first[1].frame.rgb == second[1].frame.rgb).all()
     assert second.categories == tuple(load_categories())
+
+
+def test_scenes_of_versions_that_nobody_uses_are_deleted(tmp_path):
+    for name, days in (("unused", 30), ("recent", 1), ("mine", 30)):
+        (tmp_path / name / "inside").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
+    _delete_stale(tmp_path / "mine")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "recent"]
+    assert (tmp_path / "mine" / "inside").is_dir()
 
 
 def test_curves_rise_with_open_limits_and_hold_the_table_s_values():
