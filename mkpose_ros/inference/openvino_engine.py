@@ -22,7 +22,7 @@ class OpenVinoEngine(PoseEngine):
     ``precision`` "fp32" computes as torch does; "bf16" lets CPUs with AMX or AVX512-BF16 compute in half the width.
     """
 
-    pieces = (8, 4, 2, 1)
+    pieces = (4, 2, 1)  # 8 at once take 2 % less time than twice 4, and 70 MB more
     slow_first_batches = pieces  # each is compiled when it is first needed: most of a second with the small model
 
     def __init__(self, model_path: Path, *, threads: int, precision: str = "fp32") -> None:
