@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mkpose_ros.geometry.rotations import rotations_of, turns_of
+from mkpose_ros.geometry.rotations import orthonormal, rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.tracking.votes import OrientationVotes
@@ -83,7 +83,7 @@ class FilterBank:
         """Move on by dt_s >= 0 seconds; at_rest says that the reference frame is the world, where objects rest."""
         config, P = self._config, self._P
         self._translation_m = self._translation_m + self._velocity[:, :3] * dt_s
-        self._rotation = rotations_of(self._velocity[:, 3:] * dt_s) @ self._rotation
+        self._rotation = orthonormal(rotations_of(self._velocity[:, 3:] * dt_s) @ self._rotation)
         P[:, :6] += dt_s * P[:, 6:]  # F P
         P[:, :, :6] += dt_s * P[:, :, 6:]  # ... F^T
         kept = np.exp(-dt_s / (config.static_motion_s if at_rest else config.motion_s))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mkpose_ros.geometry.rotations import rotation_angle_rad, rotations_of, turns_of
+from mkpose_ros.geometry.rotations import orthonormal, rotation_angle_rad, rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.types import Symmetry
@@ -77,14 +77,14 @@ class OrientationVotes:
         if angles[k] <= self._config.hypothesis_radius_rad:
             votes[1 + k] += 1.0
             step = rotations_of(turns_of(aligned[k] @ hypotheses[k].T) / max(votes[1 + k], 1.0))
-            others[k] = believed.T @ step @ hypotheses[k]  # the mean of those that voted for it
+            others[k] = orthonormal(believed.T @ step @ hypotheses[k])  # the mean of those that voted for it
         else:
             k = int(np.argmin(votes[1:]))
-            votes[1 + k], others[k] = 1.0, believed.T @ seen
+            votes[1 + k], others[k] = 1.0, orthonormal(believed.T @ seen)
         if votes[1 + k] <= votes[0]:
             return np.full((3, 3), np.nan)
         winner = others[k].copy()
         votes[[0, 1 + k]] = votes[[1 + k, 0]]
         others[k] = np.eye(3)
-        others[:] = winner.T @ others  # the old belief is a hypothesis seen from the new one
-        return believed @ winner
+        others[:] = orthonormal(winner.T @ others)  # the old belief is a hypothesis seen from the new one
+        return orthonormal(believed @ winner)

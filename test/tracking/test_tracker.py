@@ -263,3 +263,12 @@ def test_a_transform_that_comes_and_goes_costs_no_id():
         errors_m.append(np.linalg.norm(out.T_cam_obj[:3, 3] - T_cam_obj[:3, 3]))
     assert ids == {"mug_1"}
     assert max(errors_m[10:]) < 0.03
+
+
+def test_orientations_stay_rotations_after_thousands_of_changes_of_mind():
+    tracker, rng = Tracker(TrackerConfig(vote_memory_s=0.05)), np.random.default_rng(10)
+    for k in range(2000):
+        R = Rotation.from_euler("x", 180 * (k // 3 % 2), degrees=True) * Rotation.from_rotvec(rng.normal(0, 0.05, 3))
+        (out,) = tracker.update(_at(k * PERIOD_NS), [_object("mug", compose_pose(R.as_matrix(), [0, 0, 1.0]))])
+    R = out.T_cam_obj[:3, :3]
+    np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-12)
