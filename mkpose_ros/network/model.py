@@ -114,6 +114,7 @@ def save_checkpoint(model: MKPose, path: Path, extra: dict[str, Any] | None = No
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(tensors, path, metadata={"mkpose": json.dumps(header)})
+    path.chmod(0o644)  # the writer leaves it readable by its owner alone
 
 
 def load_checkpoint(path: Path) -> tuple[MKPose, dict[str, Any]]:

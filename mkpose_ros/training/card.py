@@ -52,7 +52,7 @@ def write_card(
         "## Held-out generated shapes, ground-truth masks\n",
         "One prediction per object, exact oriented IoU; percent of the objects within each limit (not average "
         f"precision: that is `mkpose eval`). Never trained on: {', '.join(zero_shot) or 'none'}.\n",
-        metrics_table({"all": shipment.overall, **shipment.categories}),
+        metrics_table({**shipment.overall, **shipment.categories}),
         _COVARIANCE,
         _coverage_table(shipment.coverage, shipment.calibration.tail),
         _LICENCES,

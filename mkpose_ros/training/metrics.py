@@ -32,6 +32,10 @@ class PoseErrors:
     iou: np.ndarray  # (B,) of the oriented boxes, exact, the truth turned to the prediction where it is free
     category: np.ndarray  # (B,) str
 
+    def select(self, rows: np.ndarray) -> PoseErrors:
+        """Those of `rows` (indices, or B booleans)."""
+        return PoseErrors(self.rotation_deg[rows], self.translation_m[rows], self.iou[rows], self.category[rows])
+
 
 def pose_errors(
     rotation: np.ndarray,
@@ -88,8 +92,5 @@ def per_category(errors: PoseErrors) -> Mapping[str, dict[str, float]]:
     """summary() of each category present, by name."""
     result = {}
     for name in np.unique(errors.category):
-        of = errors.category == name
-        result[str(name)] = summary(
-            PoseErrors(errors.rotation_deg[of], errors.translation_m[of], errors.iou[of], errors.category[of])
-        )
+        result[str(name)] = summary(errors.select(errors.category == name))
     return result

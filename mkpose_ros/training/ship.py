@@ -19,7 +19,7 @@ from mkpose_ros.training.batches import TextTable, symmetries_of
 from mkpose_ros.training.calibrate import Calibration, coverage, error_components, fit_calibration
 from mkpose_ros.training.card import write_card
 from mkpose_ros.training.config import load_train_config
-from mkpose_ros.training.metrics import per_category, summary
+from mkpose_ros.training.metrics import PoseErrors, per_category, summary
 from mkpose_ros.training.validate import Predictions, errors_of, fused, load_crops, predict
 
 __all__ = ["Shipment", "ship"]
@@ -31,7 +31,7 @@ class Shipment:
 
     calibration: Calibration
     coverage: Mapping[str, Mapping[str, float]]  # on the half of the held-out crops that did not set the scales
-    overall: Mapping[str, float]
+    overall: Mapping[str, Mapping[str, float]]  # of the trained categories, and of the others where there are any
     categories: Mapping[str, Mapping[str, float]]
     agreement: Mapping[str, Any]  # of the exported model with torch
 
@@ -65,9 +65,15 @@ def ship(run: Path, folder: Path, overrides: Sequence[str] = ()) -> Shipment:
     }
     save_checkpoint(model, folder / "model.safetensors", extra)
     exported = export_onnx(folder / "model.safetensors", folder / "model.onnx")
-    shipment = Shipment(calibration, covered, summary(errors), per_category(errors), exported["agreement"])
+    shipment = Shipment(calibration, covered, _overall(errors, trained), per_category(errors), exported["agreement"])
     write_card(folder, model.config, training, shipment, trained)
     return shipment
+
+
+def _overall(errors: PoseErrors, trained: list[str]) -> dict[str, dict[str, float]]:
+    known = np.isin(errors.category, trained)
+    groups = {"trained categories": known, "zero-shot": ~known}
+    return {name: summary(errors.select(rows)) for name, rows in groups.items() if rows.any()}
 
 
 def _best_model(run: Path) -> tuple[MKPose, dict[str, Any]]:

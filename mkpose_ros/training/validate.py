@@ -42,10 +42,10 @@ class Validator:
         raw = predict(model, self._samples, self._text, self._device, self._model)
         errors = errors_of(fused(raw, self._samples), self._samples)
         known = ~np.isin(errors.category, self._exclude)
-        result = summary(_select(errors, known))
+        result = summary(errors.select(known))
         result["score"] = float(np.mean([result[k] for k in ("iou50", "iou75", "5d2cm", "10d5cm")]))
         if not known.all():
-            result.update({f"zero_shot/{k}": v for k, v in summary(_select(errors, ~known)).items()})
+            result.update({f"zero_shot/{k}": v for k, v in summary(errors.select(~known)).items()})
         for name, values in per_category(errors).items():
             result.update({f"{name}/{k}": values[k] for k in ("iou50", "10d5cm", "median_rotation_deg")})
         return result
@@ -112,7 +112,3 @@ def errors_of(predictions: Predictions, samples: CropSamples) -> PoseErrors:
 
 def _slices(total: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, total, size))
-
-
-def _select(errors: PoseErrors, keep: np.ndarray) -> PoseErrors:
-    return PoseErrors(errors.rotation_deg[keep], errors.translation_m[keep], errors.iou[keep], errors.category[keep])

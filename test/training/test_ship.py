@@ -33,13 +33,16 @@ def test_a_run_becomes_a_model_that_says_what_it_is(tiny, tmp_path):
 
 def test_notes_on_a_card_survive_a_new_card(tmp_path):
     rows = {"iou50": 12.0, "instances": 3}
-    shipment = Shipment(Calibration(np.ones(6)), {"x": {"50": 49.0, "90": 91.0}}, rows, {"mug": rows}, {})
+    shipment = Shipment(
+        Calibration(np.ones(6)), {"x": {"50": 49.0, "90": 91.0}}, {"zero-shot": rows}, {"mug": rows}, {}
+    )
     training = {"steps": 4, "batch": 8, "minutes": 1.0}
     write_card(tmp_path, load_config("small"), training, shipment, ["mug"])
     card = tmp_path / "README.md"
     card.write_text(card.read_text().replace("None yet.", "Fails on cameras."))
     write_card(tmp_path, load_config("small"), training, shipment, ["mug"])
     assert "Fails on cameras." in card.read_text()
+    assert "| zero-shot | 3 | - | 12.0 |" in card.read_text()
     assert "| x | 49.0 | 91.0 | - | - |" in card.read_text()
     assert card.read_text().count("Not measured yet on the test split") == 1
 
