@@ -45,7 +45,7 @@ def card_section(reports: Sequence[Report], trained: Sequence[str], source: Sour
     lines = [
         START,
         "## Test split: real meshes that training never saw\n",
-        f"`{command}`: {source.data}; {exact.images} images, masks: {source.masks}, engine {source.model}. Average "
+        f"`{command}`: {source.data}; {exact.images} images, masks: {source.masks}, model {source.model}. Average "
         "precision in percent, exact oriented IoU unless a row says otherwise; rows of several categories are means "
         "over them.\n",
         "| " + " | ".join(head) + " |",
