@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from mkpose_ros.errors import ModelError
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation.masks import mask_box
-from mkpose_ros.segmentation.onnx_maskrcnn import OnnxMaskRcnn, letterbox
+from mkpose_ros.segmentation.onnx_maskrcnn import OnnxMaskRcnn, SegmenterMetadata, letterbox
 from mkpose_ros.segmentation.postprocess import CleanConfig, clean_instances
 from mkpose_ros.segmentation.sessions import RUNTIMES, open_session
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
@@ -106,27 +106,31 @@ def _stage_times(
     path: Path, folder: Path, count: int, runtime: str, device: str, threads: int, picture: np.ndarray, repeats: int
 ) -> dict[str, list[float]]:
     counted = with_object_count(path, count, folder / "model.onnx")
-    segmenter = OnnxMaskRcnn(counted, runtime=runtime, device=device, threads=threads, score_threshold=-1.0)
-    parts = [open_session(part, runtime, device, threads) for part in write_beginnings(counted, folder)]
-    metadata = segmenter.metadata
+    metadata = SegmenterMetadata.parse(open_session(counted, runtime, device, threads).metadata, counted)
     canvas, _ = letterbox(picture, metadata.input_height, metadata.input_width, metadata.fill)
-    times: dict[str, list[float]] = {stage: [] for stage in (*STAGES, "total")}
-    for repeat in range(repeats + 3):
-        marks = [time.perf_counter()]
-        segmenter.segment_image(picture, on_stage=lambda _, marks=marks: marks.append(time.perf_counter()))
-        ends = [time.perf_counter()]
-        for part in parts:
-            part.run({"image": canvas})
-            ends.append(time.perf_counter())
-        if repeat < 3:  # the first calls warm up
-            continue
-        preprocess, network, paste = np.diff(marks)
-        backbone, proposals = np.diff(ends)
-        seconds = (preprocess, backbone, proposals - backbone, network - proposals, paste, marks[-1] - marks[0])
-        for stage, value in zip(times, seconds, strict=True):
-            times[stage].append(1e3 * max(float(value), 1e-6))  # a difference may come out negative
+    ends = []
+    for part in write_beginnings(counted, folder):  # one session at a time: idle threads of another would disturb it
+        session = open_session(part, runtime, device, threads)
+        ends.append(_marks(lambda mark, session=session: (session.run({"image": canvas}), mark("")), repeats)[:, 0])
+        del session
+    segmenter = OnnxMaskRcnn(counted, runtime=runtime, device=device, threads=threads, score_threshold=-1.0)
+    marks = _marks(lambda mark: segmenter.segment_image(picture, on_stage=mark), repeats)
     segmenter.close()
-    return times
+    preprocess, network, paste = marks.T
+    # Runs of different copies are unrelated, so the fastest is compared with the fastest and so on.
+    backbone, proposals, whole = (np.sort(values) for values in (*ends, network))
+    stages = (preprocess, backbone, proposals - backbone, whole - proposals, paste, marks.sum(axis=1))
+    return {stage: values.clip(1e-3).tolist() for stage, values in zip((*STAGES, "total"), stages, strict=True)}
+
+
+def _marks(run: Callable[[Callable[[str], None]], Any], repeats: int) -> np.ndarray:
+    """Milliseconds (repeats, marks) between the calls of the function given to `run`, after three runs to warm up."""
+    rows = []
+    for _ in range(repeats + 3):
+        times = [time.perf_counter()]
+        run(lambda _, times=times: times.append(time.perf_counter()))
+        rows.append(1e3 * np.diff(times))
+    return np.array(rows[3:])
 
 
 def _clean_times(count: int, repeats: int) -> list[float]:

@@ -25,7 +25,7 @@ SPARSE_CATEGORIES = {"glass": 17}  # what depth cameras look through; 17 is the 
 class CleanConfig:
     """What an instance must be to be kept. Lengths in metres."""
 
-    score_threshold: float = 0.5
+    score_threshold: float = 0.3  # the node's min_score
     class_thresholds: Mapping[str, float] = field(default_factory=dict)  # a category's own threshold
     categories: Collection[str] | None = None  # only these; None: all
     max_instances: int = 16  # the most certain ones
