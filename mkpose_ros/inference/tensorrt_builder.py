@@ -45,20 +45,26 @@ def build_plan(
         raise EngineError(f"{trt.__name__} can't make a builder; the log before this line says why")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(str(model_path)):
-        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise EngineError(f"{trt.__name__} {trt.__version__} can't run model {model_path}: {errors}")
-    config = builder.create_builder_config()
-    for batch in batches:
-        config.add_optimization_profile(_profile(builder, network, batch))
-    monitor = config.progress_monitor = _make_monitor(trt, is_cancelled)
-    plan = builder.build_serialized_network(network, config)
-    if monitor.interrupted:
-        raise KeyboardInterrupt
-    if plan is None:
-        reason = "it was cancelled" if is_cancelled() else "the log before this line says why"
-        raise EngineError(f"{trt.__name__} {trt.__version__} did not build {model_path}: {reason}")
-    return bytes(plan)
+    try:
+        if not parser.parse_from_file(str(model_path)):
+            errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+            raise EngineError(f"{trt.__name__} {trt.__version__} can't run model {model_path}: {errors}")
+        config = builder.create_builder_config()
+        for batch in batches:
+            config.add_optimization_profile(_profile(builder, network, batch))
+        monitor = config.progress_monitor = _make_monitor(trt, is_cancelled)
+        plan = builder.build_serialized_network(network, config)
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        if plan is None:
+            reason = "it was cancelled" if is_cancelled() else "the log before this line says why"
+            raise EngineError(f"{trt.__name__} {trt.__version__} did not build {model_path}: {reason}")
+        return bytes(plan)
+    finally:
+        # A frame drops its variables in the order of their making, but a parser that is freed after its network
+        # may end the process: the bindings do not keep the network for it.
+        del parser
+        del network, builder
 
 
 def _profile(builder: Any, network: Any, batch: int) -> Any:

@@ -239,7 +239,10 @@ def test_the_real_builder_can_be_cancelled(tiny_model):
 
 
 @needs_rtx
-def test_control_c_during_a_build_is_no_crash(tiny_model):
+def test_control_c_during_a_build_is_no_crash(tiny_model, request):
+    # A shell's background job ignores SIGINT, and Python then installs no handler of its own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     steps = []
 
     def press_control_c():
