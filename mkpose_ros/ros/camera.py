@@ -31,8 +31,8 @@ from mkpose_ros.ros.synchronizer import open_synchronizer, stamp_ns
 
 __all__ = ["CameraInput"]
 
-_JUMP_BACK_NS = 1_000_000_000  # a colour stamp this much older than the newest is a restart, not a late frame
-_OLDER_IN_A_ROW = 5  # so are this many late frames without a newer one between them (a short recording that loops)
+_JUMP_BACK_NS = 1_000_000_000  # a stamp this much older than its stream's newest is a restart, not a late image
+_OLDER_IN_A_ROW = 5  # so are this many late images without a newer one between them (a short recording that loops)
 _CLOCK_LEAP = Duration(seconds=10)  # a simulated clock that leaps forward further than this
 
 
@@ -119,8 +119,8 @@ class CameraInput:
         return problems
 
     def _forget(self) -> None:
-        self._newest_ns = 0
-        self._older_in_a_row = 0
+        self._newest_ns = [0] * len(self._images)
+        self._older_in_a_row = [0] * len(self._images)
         self._last_submitted_ns = 0
         self._last_match = time.monotonic()
         self._without_info: tuple[Image, ...] | None = None
@@ -161,20 +161,21 @@ class CameraInput:
                 f"{stream.topic}: the stamp is 0, so that the image can't be paired; the driver must stamp its images",
             )
             return
-        if index == 0:
-            self._follow_time(stamp)
+        self._follow_time(index, stamp)
         self._synchronizer.add(index, message)
 
-    def _follow_time(self, stamp: int) -> None:
-        """Starts afresh when the camera's time goes back: its old stamps would starve the new ones."""
-        back_ns = self._newest_ns - stamp
-        self._older_in_a_row = self._older_in_a_row + 1 if back_ns > 0 else 0
-        if back_ns > _JUMP_BACK_NS or self._older_in_a_row >= _OLDER_IN_A_ROW:
-            self._monitor.problem(
-                "resets", f"{self._images[0].topic}: stamps went back by {back_ns / 1e9:.2f} s; input starts afresh"
-            )
+    def _follow_time(self, index: int, stamp: int) -> None:
+        """Starts afresh when a stream's time goes back: its old stamps would starve the new ones.
+
+        The first stream to go back decides: after a later one, the images of the new time that came before are lost.
+        """
+        back_ns = self._newest_ns[index] - stamp
+        self._older_in_a_row[index] = self._older_in_a_row[index] + 1 if back_ns > 0 else 0
+        if back_ns > _JUMP_BACK_NS or self._older_in_a_row[index] >= _OLDER_IN_A_ROW:
+            topic = self._images[index].topic
+            self._monitor.problem("resets", f"{topic}: stamps went back by {back_ns / 1e9:.2f} s; input starts afresh")
             self.reset()
-        self._newest_ns = max(self._newest_ns, stamp)
+        self._newest_ns[index] = max(self._newest_ns[index], stamp)
 
     def _on_match(self, *images: Image) -> None:
         self._last_match = time.monotonic()
