@@ -32,6 +32,7 @@ class OpenVinoEngine(PoseEngine):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # a thread tied to a core waits for whatever else runs there
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         }
         self._requests: dict[int, openvino.InferRequest] = {}

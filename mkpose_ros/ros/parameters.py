@@ -176,7 +176,7 @@ class Settings:
     )
     device_index: int = _parameter(0, "Which GPU the pose engine uses.", limits=(0, 63), when="configure")
     threads: int = _parameter(
-        0, "CPU threads of the engines; 0: as many as there are cores.", limits=(0, 256), when="configure"
+        0, "CPU threads; 0: one a core. Networks that run at once share them.", limits=(0, 256), when="configure"
     )
     tracking: bool = _parameter(
         True, "Follow objects from frame to frame: stable ids and orientations.", when="configure"

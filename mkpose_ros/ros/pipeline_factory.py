@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mkpose_ros.errors import InputError, MkposeError, ModelError
-from mkpose_ros.inference.engine import open_engine
+from mkpose_ros.inference.engine import open_engine, physical_cores
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.mask_stream import AUTO
@@ -23,15 +23,23 @@ from mkpose_ros.segmentation import CleanConfig, OutsideMasks, open_segmenter
 from mkpose_ros.tracking.tracker import Tracker
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame
 
-__all__ = ["build_pipeline", "check_classes", "choose_objects", "known_categories", "prepare_pipeline"]
+__all__ = [
+    "build_pipeline",
+    "check_classes",
+    "choose_objects",
+    "known_categories",
+    "prepare_pipeline",
+    "shared_threads",
+]
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
     """Load the segmenter, the pose model and the tracker, and run each once. Raises MkposeError."""
+    segmenter_threads, pose_threads = shared_threads(settings)
     engine = open_engine(
         _model_path(settings.model),
         settings.backend,
-        threads=settings.threads,
+        threads=pose_threads,
         precision=settings.precision,
         device_index=settings.device_index,
     )
@@ -41,7 +49,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         settings.segmenter,
         settings.segmenter_model or None,
         device=settings.segmenter_device,
-        threads=settings.threads,
+        threads=segmenter_threads,
         config_path=settings.segmenter_config or None,
         class_map=settings.segmenter_class_map,
     )
@@ -55,6 +63,18 @@ def build_pipeline(settings: Settings) -> Pipeline:
         segment_every=1 if outside else AUTO if settings.segment_every == "auto" else int(settings.segment_every),
         mask_max_age_s=settings.mask_max_age,
     )
+
+
+def shared_threads(settings: Settings) -> tuple[int, int]:
+    """CPU threads of the segmenter and of the pose network: all cores for each where they take turns.
+
+    With `segment_every: auto` both work at once, each on its own half of the cores: a pose that shares its cores with
+    the segmenter takes up to three times as long.
+    """
+    cores = settings.threads or physical_cores()
+    if settings.segment_every != "auto" or settings.segmenter_device != "cpu" or settings.segmenter == "outside":
+        return cores, cores
+    return max(cores // 2, 1), max(cores - cores // 2, 1)
 
 
 def known_categories(pipeline: Pipeline) -> tuple[str, ...]:
