@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from mkpose_ros.errors import ModelError
 from mkpose_ros.inference.fusion import POSE_SOURCES
 from mkpose_ros.types import Symmetry
 
-__all__ = ["AGREEMENT", "LEAST_VARIANCE", "MOST_VARIANCE", "UNIFORM_TURN_VARIANCE", "Calibration", "pose_covariance"]
+__all__ = ["AGREEMENT", "LEAST_VARIANCE", "MOST_VARIANCE", "UNIFORM_TURN_VARIANCE", "Calibration", "pose_covariances"]
 
 UNIFORM_TURN_VARIANCE = np.pi**2 / 3.0  # rad^2 of an angle about which nothing is known, uniform on a full turn
 LEAST_VARIANCE = np.array([1e-8] * 3 + [1e-6] * 3)  # (0.1 mm)^2 and (0.06 degrees)^2: no camera knows better
@@ -60,18 +60,19 @@ class Calibration:
         return self.variance_scale * np.exp(np.clip(exponent, -80.0, 80.0))
 
 
-def pose_covariance(variance: np.ndarray, rotation: np.ndarray, symmetry: Symmetry) -> np.ndarray:
-    """The covariance (6, 6) in camera axes: x, y, z in m^2, then turns about x, y, z in rad^2.
+def pose_covariances(variance: np.ndarray, rotation: np.ndarray, symmetries: Sequence[Symmetry]) -> np.ndarray:
+    """The covariances (B, 6, 6) in camera axes: x, y, z in m^2, then turns about x, y, z in rad^2.
 
-    ``variance (6,)``: translation along the camera's axes, then turns about the object's axes; ``rotation (3, 3)``
+    ``variance (B, 6)``: translation along the camera's axes, then turns about the object's axes; ``rotation (B, 3, 3)``
     takes object axes to camera axes. A turn about a continuous axis of symmetry is unknown: its variance is that of an
     angle drawn from the full circle.
     """
     variance = np.clip(variance, LEAST_VARIANCE, MOST_VARIANCE)
-    for axis in symmetry.infinite_axes:
-        variance[3 + "xyz".index(axis)] = UNIFORM_TURN_VARIANCE
-    covariance = np.zeros((6, 6))
-    covariance[:3, :3] = np.diag(variance[:3])
-    turns = (rotation * variance[3:]) @ rotation.T
-    covariance[3:, 3:] = 0.5 * (turns + turns.T)
+    for row, symmetry in zip(variance, symmetries, strict=True):
+        for axis in symmetry.infinite_axes:
+            row[3 + "xyz".index(axis)] = UNIFORM_TURN_VARIANCE
+    turns = (rotation * variance[:, None, 3:]) @ rotation.swapaxes(1, 2)
+    covariance = np.zeros((len(variance), 6, 6))
+    covariance[:, range(3), range(3)] = variance[:, :3]
+    covariance[:, 3:, 3:] = 0.5 * (turns + turns.swapaxes(1, 2))
     return covariance

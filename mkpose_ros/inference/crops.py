@@ -127,12 +127,15 @@ def _surface_pixels(frame: RgbdFrame, mask: np.ndarray, box: tuple[int, int, int
     flat = np.flatnonzero((depth_m > 0.0) & (depth_m < np.inf))
     if len(flat) <= MIN_VALID_PIXELS:
         return flat
-    near, far = _depth_limits(depth_m[flat], width_px=max(x1 - x0, y1 - y0), focal_px=frame.intrinsics.fx)
+    z, width = depth_m[flat], max(x1 - x0, y1 - y0) / frame.intrinsics.fx  # of the object at 1 m, in metres
+    if z.max() - z.min() <= GAP_SHARE * width * z.min():
+        return flat  # too thin for a hole
+    near, far = _depth_limits(z, width)
     return np.flatnonzero((depth_m >= max(near, np.finfo(np.float32).tiny)) & (depth_m <= far))
 
 
-def _depth_limits(z: np.ndarray, width_px: float, focal_px: float) -> tuple[float, float]:
-    """The nearest and farthest depth in metres of the object that holds the median of depths z (n,).
+def _depth_limits(z: np.ndarray, width: float) -> tuple[float, float]:
+    """The nearest and farthest depth in metres of the object that holds the median of depths z (n,), width x z wide.
 
     A mask that spills over an edge takes in background: depths behind a hole that is wide compared with the
     object, crossed by nothing but a few smeared pixels. Walking from the median outwards, the object ends where less
@@ -141,7 +144,7 @@ def _depth_limits(z: np.ndarray, width_px: float, focal_px: float) -> tuple[floa
     """
     z = np.sort(z[:: len(z) // GATE_SAMPLES + 1])
     middle = len(z) // 2
-    gap = GAP_SHARE * width_px * z[middle] / focal_px
+    gap = GAP_SHARE * width * z[middle]
     step = int(SPARSE_SHARE * len(z)) + 1
     edge = np.full(step, np.inf, z.dtype)
     thin_behind = np.concatenate([z[step:], edge]) - z > gap  # (n,), true at the last

@@ -14,7 +14,7 @@ from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.base import PoseEngine
-from mkpose_ros.inference.covariance import Calibration, pose_covariance
+from mkpose_ros.inference.covariance import Calibration, pose_covariances
 from mkpose_ros.inference.crops import CropBatch, make_crops
 from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
 from mkpose_ros.inference.text_features import TextFeatures
@@ -144,13 +144,14 @@ class PoseEstimator:
                 rotations, translations_m, values["size"], values["keypoints"], values["nocs"], symmetries
             )
         variances = self._calibration.variance(values["log_variance"], apart)
+        covariances = pose_covariances(variances, rotations, symmetries)
         return [
             ObjectPose(
                 category=instance.category,
                 score=instance.score,
                 T_cam_obj=compose_pose(rotations[i], centroids_m[i] + translations_m[i]),
                 size_m=values["size"][i],
-                covariance=pose_covariance(variances[i], rotations[i], symmetries[i]),
+                covariance=covariances[i],
                 symmetry=symmetries[i],
                 box2d=instance.box2d,
                 keypoints_m=(values["keypoints"][i] + centroids_m[i]).astype(np.float32),

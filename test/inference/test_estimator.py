@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.sampling import farthest_point_order
-from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, Calibration, pose_covariance
+from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, Calibration, pose_covariances
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame, Symmetry
@@ -215,7 +215,7 @@ def test_symmetry_is_the_categorys_unless_what_is_seen_decides(
 def test_the_covariance_turns_from_object_to_camera_axes():
     R = Rotation.from_euler("xyz", [20, -50, 70], degrees=True).as_matrix()
     variance = np.array([1e-4, 4e-4, 9e-4, 0.01, 0.04, 0.09])
-    covariance = pose_covariance(variance, R, Symmetry())
+    covariance = pose_covariances(variance[None], R[None], [Symmetry()])[0]
     # Independently: samples of small turns about the object's axes, seen in camera axes.
     rng = np.random.default_rng(0)
     turns = rng.normal(size=(200_000, 3)) * np.sqrt(variance[3:])
@@ -226,7 +226,7 @@ def test_the_covariance_turns_from_object_to_camera_axes():
 
 def test_the_covariance_is_large_about_a_continuous_axis_only():
     R = Rotation.from_euler("xyz", [20, -50, 70], degrees=True).as_matrix()
-    covariance = pose_covariance(np.full(6, 1e-4), R, Symmetry(("y",)))
+    covariance = pose_covariances(np.full((1, 6), 1e-4), R[None], [Symmetry(("y",))])[0]
     values, vectors = np.linalg.eigh(covariance[3:, 3:])
     np.testing.assert_allclose(values, [1e-4, 1e-4, UNIFORM_TURN_VARIANCE], rtol=1e-9)
     assert abs(vectors[:, 2] @ R[:, 1]) == pytest.approx(1.0)
@@ -243,7 +243,8 @@ def test_the_models_calibration_scales_the_variances(make_engine, text_features)
 
 @pytest.mark.parametrize("log_variance", [-1e4, 1e4, 80.0])
 def test_the_covariance_is_finite_and_positive_whatever_the_network_says(log_variance):
-    covariance = pose_covariance(Calibration().variance(np.full(6, log_variance), np.zeros(2)), np.eye(3), Symmetry())
+    variance = Calibration().variance(np.full((1, 6), log_variance), np.zeros((1, 2)))
+    (covariance,) = pose_covariances(variance, np.eye(3)[None], [Symmetry()])
     assert np.isfinite(covariance).all()
     assert np.linalg.eigvalsh(covariance).min() > 0.0
 
