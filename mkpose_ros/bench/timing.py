@@ -44,6 +44,10 @@ COLUMNS = {  # key of a row: heading, format
     "spin_deg": ("most spin deg", "{:.1f}"),
     "returns": ("returns", "{}"),
     "returned_within_3": ("in 3 frames", "{}"),
+    "age_s": ("age s", "{:.2f}"),
+    "median_iou": ("median IoU", "{:.3f}"),
+    "p10_iou": ("a tenth below", "{:.3f}"),
+    "lost_share": ("lost", "{:.1%}"),
 }
 
 

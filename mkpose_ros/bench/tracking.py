@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mkpose_ros.bench.carry import CarryBench
 from mkpose_ros.bench.timing import rss_mb, timing_row
 from mkpose_ros.errors import InputError
-from mkpose_ros.evaluation.steadiness import Seen, Steadiness, follow, measure, recoveries
+from mkpose_ros.evaluation.steadiness import Seen, follow, measure, recoveries
 from mkpose_ros.inference.engine import open_engine, physical_cores
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.segmentation import CleanConfig, clean_instances, instances_from_label_image, open_segmenter
+from mkpose_ros.segmentation.base import Segmenter
 from mkpose_ros.synthesis.generate import SceneGenerator
 from mkpose_ros.synthesis.library import ShapeLibrary
 from mkpose_ros.synthesis.scene import SceneConfig
 from mkpose_ros.synthesis.sequence import Sequence as Recording
 from mkpose_ros.synthesis.sequence import SequenceConfig
 from mkpose_ros.tracking import Tracker
-from mkpose_ros.types import FrameSample, ObjectPose
+from mkpose_ros.types import FrameSample, Instance, ObjectPose
 
 __all__ = ["bench_tracking"]
 
@@ -33,6 +35,8 @@ SCENES = SceneConfig(
 PASSAGE_S = 16.0  # a board takes this long to cross the view, so that it hides each object for about two seconds
 START_S = 2.0
 MIN_SCORE = 0.3
+MASKS = ("gt", "predicted", "both")
+KINDS = ("raw", "tracked", "tracked, camera unknown")
 
 
 def bench_tracking(
@@ -43,49 +47,102 @@ def bench_tracking(
     model: Path,
     backend: str = "auto",
     masks: str = "gt",
-    camera_known: bool = True,
     seed: int = 0,
     progress: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """Two rows for each scene, "raw" and "tracked", and two of all together: times as `timing_row`, and Steadiness.
+    """Rows for each scene and for all together: "raw", "tracked" (the camera's pose given) and "tracked, camera
+    unknown", each times as `timing_row`, and Steadiness; then those of CarryBench.
 
     ``frames`` of each scene, shapes of the validation split, five objects and more; a board passes before them.
-    ``masks``: gt or predicted (the shipped segmenter). ``camera_known``: the tracker is given the camera's pose.
-    Times are of the pose stage (raw) and of the tracker (tracked). Both rows count the objects that both have.
+    ``masks``: gt, predicted (the shipped segmenter) or both, whose rows follow one another. Times are of the pose stage
+    (raw) and of the tracker. All rows of a scene count the objects that raw and tracked have.
     """
-    if masks not in ("gt", "predicted"):
-        raise InputError(f"bench tracking: masks are {masks!r}, expected gt or predicted")
+    if masks not in MASKS:
+        raise InputError(f"bench tracking: masks are {masks!r}, expected {', '.join(MASKS)}")
     engine = open_engine(model, backend)
     estimator = PoseEstimator(engine, load_text_features(), unknown_category="skip")
-    segmenter = open_segmenter() if masks == "predicted" else None
+    segmenter = open_segmenter() if masks != "gt" else None
     generator = SceneGenerator(ShapeLibrary("val", seed=0), SCENES, seed)
-    rows, histories, times = [], ({}, {}), ([], [])
-    returns: list[int] = []
+    kinds = [kind for kind in MASKS[:2] if masks in (kind, "both")]
+    carry, results = CarryBench(rate_hz), {kind: [] for kind in kinds}
     for scene in scenes:
-        samples, found, pose_ms = [], [], []
+        runs = {kind: _Run() for kind in kinds}
+        carry.restart()
         for sample in _shots(generator, scene, frames, rate_hz):
-            if segmenter is None:
-                names = {truth.instance_id: truth.category for truth in sample.objects}
-                instances = instances_from_label_image(sample.instance_ids, names)
-            else:
-                instances = segmenter.segment(sample.frame)
-            instances = clean_instances(sample.frame, instances, CleanConfig(score_threshold=MIN_SCORE))
-            start = time.perf_counter()
-            found.append(estimator.estimate(sample.frame, instances))
-            pose_ms.append(1e3 * (time.perf_counter() - start))
-            samples.append(sample)
+            carry.add(sample)
+            for kind, run in runs.items():
+                run.add(sample, _instances(sample, segmenter if kind == "predicted" else None), estimator)
             progress()
-        tracked, track_ms = _track(samples, found, camera_known)
-        both = follow(samples, found), follow(samples, tracked)
-        again = recoveries(samples, *both)
-        returns += again
-        for k, (history, ms) in enumerate(zip(both, (pose_ms, track_ms), strict=True)):
-            histories[k].update({f"{scene}/{name}": seen for name, seen in history.items()})
-            times[k].extend(ms)
-        rows += _rows(f"scene {scene}", both, (pose_ms, track_ms), again, engine.name, model.name)
-    rows += _rows("all", histories, times, returns, engine.name, model.name)
+        for kind, run in runs.items():
+            results[kind].append(run.figures(str(scene)))
+    who = {"backend": engine.name, "model": model.name, "threads": physical_cores()}
+    rows = []
+    for kind, parts in results.items():
+        for scene, part in zip(scenes, parts, strict=True):
+            rows += _rows(f"{kind} masks, scene {scene}", part, who)
+        rows += _rows(f"{kind} masks, all", _together(parts), who)
     engine.close()
-    return rows
+    return rows + carry.rows(**who)
+
+
+@dataclass
+class _Figures:
+    """Of one recording or several: for each of KINDS what was seen of each object, and times; and the returns."""
+
+    histories: list[dict[str, list[Seen]]]
+    times_ms: list[list[float]]
+    returns: list[list[int]]
+
+
+class _Run:
+    """One recording with masks of one kind: poses, tracked with and without the camera's pose as they come."""
+
+    def __init__(self) -> None:
+        self._samples: list[FrameSample] = []
+        self._found: list[list[list[ObjectPose]]] = [[] for _ in KINDS]
+        self._times_ms: list[list[float]] = [[] for _ in KINDS]
+        self._trackers = (Tracker(), Tracker())
+
+    def add(self, sample: FrameSample, instances: Sequence[Instance], estimator: PoseEstimator) -> None:
+        """The next frame."""
+        poses = self._timed(0, lambda: estimator.estimate(sample.frame, instances))
+        for number, (tracker, frame) in enumerate(
+            zip(self._trackers, (sample.frame, replace(sample.frame, T_world_cam=None)), strict=True), 1
+        ):
+            self._timed(number, lambda tracker=tracker, frame=frame: tracker.update(frame, poses))
+        seen = replace(sample.frame, rgb=np.zeros((0, 0, 3), np.uint8), depth_m=np.zeros((0, 0), np.float32))
+        self._samples.append(replace(sample, frame=seen))  # the pictures would fill the memory
+
+    def figures(self, scene: str) -> _Figures:
+        histories = [follow(self._samples, found) for found in self._found]
+        returns = [recoveries(self._samples, histories[0], history) for history in histories]
+        named = [{f"{scene}/{name}": seen for name, seen in history.items()} for history in histories]
+        return _Figures(named, self._times_ms, returns)
+
+    def _timed(self, kind: int, run: Callable[[], list[ObjectPose]]) -> list[ObjectPose]:
+        start = time.perf_counter()
+        self._found[kind].append(run())
+        self._times_ms[kind].append(1e3 * (time.perf_counter() - start))
+        return self._found[kind][-1]
+
+
+def _together(parts: Sequence[_Figures]) -> _Figures:
+    histories = [{name: seen for part in parts for name, seen in part.histories[k].items()} for k in range(len(KINDS))]
+    times_ms, returns = (
+        [[x for part in parts for x in getattr(part, name)[k]] for k in range(len(KINDS))]
+        for name in ("times_ms", "returns")
+    )
+    return _Figures(histories, times_ms, returns)
+
+
+def _instances(sample: FrameSample, segmenter: Segmenter | None) -> list[Instance]:
+    """The cleaned masks of a segmenter, or the true ones."""
+    if segmenter is None:
+        names = {truth.instance_id: truth.category for truth in sample.objects}
+        instances = instances_from_label_image(sample.instance_ids, names)
+    else:
+        instances = segmenter.segment(sample.frame)
+    return clean_instances(sample.frame, instances, CleanConfig(score_threshold=MIN_SCORE))
 
 
 def _shots(generator: SceneGenerator, scene: int, frames: int, rate_hz: float) -> Iterator[FrameSample]:
@@ -97,42 +154,16 @@ def _shots(generator: SceneGenerator, scene: int, frames: int, rate_hz: float) -
         yield replace(shot.sample, frame=replace(shot.sample.frame, T_world_cam=shot.T_world_cam))
 
 
-def _track(
-    samples: Sequence[FrameSample], found: Sequence[list[ObjectPose]], camera_known: bool
-) -> tuple[list[list[ObjectPose]], list[float]]:
-    tracker, tracked, times_ms = Tracker(), [], []
-    for sample, objects in zip(samples, found, strict=True):
-        frame = sample.frame if camera_known else replace(sample.frame, T_world_cam=None)
-        start = time.perf_counter()
-        tracked.append(tracker.update(frame, objects))
-        times_ms.append(1e3 * (time.perf_counter() - start))
-    return tracked, times_ms
-
-
-def _rows(
-    name: str,
-    histories: tuple[dict[str, list[Seen]], dict[str, list[Seen]]],
-    times_ms: Sequence[Sequence[float]],
-    returns: Sequence[int],
-    backend: str,
-    model: str,
-) -> list[dict[str, Any]]:
-    sets = [{(thing, s.frame) for thing, seen in history.items() for s in seen} for history in histories]
+def _rows(name: str, figures: _Figures, who: dict[str, Any]) -> list[dict[str, Any]]:
+    frames = [{(thing, s.frame) for thing, seen in history.items() for s in seen} for history in figures.histories]
     rows = []
-    for kind, history, ms in zip(("raw", "tracked"), histories, times_ms, strict=True):
-        figures: Steadiness = measure(history, sets[0] & sets[1])
-        batch = max(round(figures.object_frames / max(len(ms), 1)), 1)
-        row = timing_row(
-            f"{name}, {kind}",
-            ms,
-            backend=backend,
-            model=model,
-            batch=batch,
-            threads=physical_cores(),
-            memory_mb=rss_mb(),
-        )
-        row |= figures.as_dict()
-        if kind == "tracked":
+    for k, kind in enumerate(KINDS):
+        steadiness = measure(figures.histories[k], set.intersection(*frames))
+        batch = max(round(steadiness.object_frames / max(len(figures.times_ms[k]), 1)), 1)
+        row = timing_row(f"{name}, {kind}", figures.times_ms[k], batch=batch, memory_mb=rss_mb(), **who)
+        row |= steadiness.as_dict()
+        if k:
+            returns = figures.returns[k]
             row |= {"returns": len(returns), "returned_within_3": int(np.sum([1 <= n <= 3 for n in returns]))}
         rows.append(row)
     return rows

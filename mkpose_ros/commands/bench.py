@@ -130,8 +130,9 @@ def roofline(
 @click.option("--rate", type=click.FloatRange(min=1.0), default=15.0, show_default=True, help="Frames per second.")
 @click.option("--model", default="small", show_default=True, help="Pose model: small, base or an ONNX file.")
 @click.option("--engine", default="auto", show_default=True, help="Inference engine.")
-@click.option("--masks", type=click.Choice(["gt", "predicted"]), default="gt", show_default=True, help="Whose masks.")
-@click.option("--camera/--no-camera", default=True, show_default=True, help="Give the tracker the camera's pose.")
+@click.option(
+    "--masks", type=click.Choice(["gt", "predicted", "both"]), default="gt", show_default=True, help="Whose masks."
+)
 @common_options
 def tracking(
     scenes: str,
@@ -140,7 +141,6 @@ def tracking(
     model: str,
     engine: str,
     masks: str,
-    camera: bool,
     json_file: str | None,
     seed: int,
 ) -> None:
@@ -154,7 +154,6 @@ def tracking(
         model=model_path(model),
         backend=engine,
         masks=masks,
-        camera_known=camera,
         seed=seed,
     )
     show_rows(rows, json_file, hidden=("backend", "model", "batch", "threads", "p95_ms", "per_s", "rss_mb"))

@@ -33,7 +33,7 @@ class TrackerConfig:
     # Accelerations of the motion model, one sigma: how fast objects may start to move relative to the
     # reference frame. `static_*` serve when the camera's pose in the world is given, so that objects mostly rest.
     acceleration_mps2: float = 0.6
-    turn_acceleration_radps2: float = 1.5
+    turn_acceleration_radps2: float = 3.0
     static_acceleration_mps2: float = 0.05
     static_turn_acceleration_radps2: float = 0.5
     motion_s: float = 1.0  # a velocity that nothing confirms dies away in this time
