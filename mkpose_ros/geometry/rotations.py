@@ -18,6 +18,9 @@ __all__ = [
 ]
 
 
+_EYE = np.eye(3)
+
+
 def compose_pose(rotation: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
     """The (4, 4) pose of a (3, 3) rotation and a (3,) translation."""
     T = np.eye(4)
@@ -81,12 +84,14 @@ def orthonormal(R: np.ndarray) -> np.ndarray:
 
 def rotations_of(turns_rad: np.ndarray) -> np.ndarray:
     """The rotations (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues), many at once and cheap for few."""
-    x, y, z = np.moveaxis(turns_rad, -1, 0)
-    zero = np.zeros_like(x)
-    K = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    angle = np.sqrt(x * x + y * y + z * z)[..., None, None]
-    # sinc is exact at zero: sin(a) / a and (1 - cos(a)) / a^2 = sinc(a / 2)^2 / 2.
-    return np.eye(3) + np.sinc(angle / np.pi) * K + 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2 * (K @ K)
+    x, y, z = turns_rad[..., 0], turns_rad[..., 1], turns_rad[..., 2]
+    K = np.zeros((*turns_rad.shape, 3))
+    K[..., 2, 1], K[..., 0, 2], K[..., 1, 0] = x, y, z
+    K -= K.swapaxes(-1, -2).copy()
+    half = 0.5 * np.sqrt(x * x + y * y + z * z)[..., None, None]
+    # sinc is exact at zero: sin(a) / a = sinc(a / 2) cos(a / 2) and (1 - cos(a)) / a^2 = sinc(a / 2)^2 / 2.
+    sinc = np.sinc(half / np.pi)
+    return _EYE + sinc * (np.cos(half) * K + (0.5 * sinc) * (K @ K))
 
 
 def turns_of(R: np.ndarray) -> np.ndarray:

@@ -191,7 +191,8 @@ class FilterBank:
 
 def turn_covariances(R: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """Covariances (N, 6, 6) of poses in the axes that R (3, 3) turns theirs to."""
-    turn = np.kron(np.eye(2), R)
+    turn = np.zeros((6, 6))
+    turn[:3, :3] = turn[3:, 3:] = R
     return turn @ covariances @ turn.T
 
 
