@@ -45,9 +45,7 @@ def oriented_intersection_m3(
 ) -> np.ndarray:
     """The exact volume (...) that two oriented boxes share; arguments as for oriented_iou.
 
-    Box 1 becomes the unit cube. By the divergence theorem the volume is the flux of (clamp(x, 0, 1), 0, 0) through
-    the faces of box 2 that lie over the unit square of y and z: a sum over clipped quadrilaterals. It varies
-    continuously with both boxes, so that shared faces, edges and identical boxes need no special case.
+    Continuous in both boxes: shared faces, edges and identical boxes are no special case to the caller.
     """
     T_1, T_2 = np.asarray(T_1, dtype=np.float64), np.asarray(T_2, dtype=np.float64)
     size_1, size_2 = np.abs(np.asarray(size_1_m, dtype=np.float64)), np.abs(np.asarray(size_2_m, dtype=np.float64))
@@ -59,17 +57,92 @@ def oriented_intersection_m3(
     finite &= np.isfinite(size_1).all(axis=1) & np.isfinite(size_2).all(axis=1)
     volume[~finite] = np.nan
     solid = finite & (size_1.min(axis=1, initial=np.inf) > 0.0) & (size_2.min(axis=1, initial=np.inf) > 0.0)
-    near = np.zeros(len(T_1), dtype=bool)
-    reach = 0.5 * (np.linalg.norm(size_1[solid], axis=1) + np.linalg.norm(size_2[solid], axis=1))
-    near[solid] = np.linalg.norm(T_1[solid, :3, 3] - T_2[solid, :3, 3], axis=1) < reach
-    indices = np.flatnonzero(near)
-    for start in range(0, len(indices), _CHUNK):
-        i = indices[start : start + _CHUNK]
-        volume[i] = _intersections(T_1[i], size_1[i], T_2[i], size_2[i])
+    near = np.flatnonzero(solid)
+    reach = 0.5 * (np.linalg.norm(size_1[near], axis=1) + np.linalg.norm(size_2[near], axis=1))
+    near = near[np.linalg.norm(T_1[near, :3, 3] - T_2[near, :3, 3], axis=1) < reach]
+    cosines = np.swapaxes(T_1[near, :3, :3], 1, 2) @ T_2[near, :3, :3]
+    oblique = np.abs(cosines.reshape(-1, 9)).min(axis=1) >= _OBLIQUE
+    for pairs, volumes in ((near[oblique], _by_edges), (near[~oblique], _by_cuts)):
+        for start in range(0, len(pairs), _CHUNK):
+            i = pairs[start : start + _CHUNK]
+            volume[i] = np.clip(volumes(T_1[i], size_1[i], T_2[i], size_2[i]), 0.0, None)
     return volume.reshape(shape)
 
 
 _CHUNK = 384  # pairs whose arrays fit the processor's cache
+_OBLIQUE = 1e-3  # sums over edges are fast and have an error of 5e-16 over the least cosine between axes of the boxes
+_NEXT, _LAST = [1, 2, 0], [2, 0, 1]  # the axes after and before x, y, z
+_BOTH = np.array([[-1.0], [1.0]])  # sides of a box along an axis
+
+
+def _by_edges(T_1: np.ndarray, size_1: np.ndarray, T_2: np.ndarray, size_2: np.ndarray) -> np.ndarray:
+    """Volumes (n,) from the edges of the intersection, for boxes of which no two axes are at right angles.
+
+    A polyhedron's volume is a third of the sum over faces of distance from the origin times area, and an area half the
+    sum over edges of distance within the face times length. The edges here are parts of edges of either box, and of
+    the 36 lines in which a face of one crosses a face of the other; each belongs to two faces.
+    """
+    turn = np.swapaxes(T_1[:, :3, :3], 1, 2)
+    R = np.moveaxis(turn @ T_2[:, :3, :3], 0, -1).copy()  # (3, 3, n) box 2's axes in box 1's frame
+    R[:, 2] = np.cross(R[:, 0], R[:, 1], axis=0)  # of a reflected pose, which has the same box
+    centre = (turn @ (T_2[:, :3, 3:] - T_1[:, :3, 3:]))[..., 0].T.copy()  # (3, n)
+    half_1, half_2 = 0.5 * size_1.T.copy(), 0.5 * size_2.T.copy()
+    offset = np.einsum("ijn,in->jn", R, centre)  # box 2's centre along its own axes
+    inverse = 1.0 / R
+    distance_1 = np.repeat(half_1[:, None], 2, axis=1)  # (3, 2, n) of box 1's faces from the origin, its centre
+    distance_2 = half_2[:, None] + _BOTH * offset[:, None]  # (3, 2, n) of box 2's faces
+    turned, turned_inverse = R.swapaxes(0, 1), inverse.swapaxes(0, 1)
+    return (
+        _edge_terms(R, inverse, half_1, half_2, offset, distance_1)
+        + _edge_terms(turned, turned_inverse, half_2, half_1, -centre, distance_2)
+        + _line_terms(R, inverse, half_1, half_2, offset, distance_2)
+    ) / 6.0
+
+
+def _edge_terms(
+    R: np.ndarray, inverse: np.ndarray, half: np.ndarray, other: np.ndarray, offset: np.ndarray, distance: np.ndarray
+) -> np.ndarray:
+    """What the parts inside the other box of a box's edges add. Axes: edge's direction, its two sides, other's axis."""
+    side = (_BOTH * half[:, None])[:, :, None] * R[:, None]  # (3, 2, 3, n) a face's middle along the other's axes
+    middle = side[_NEXT][:, :, None] + side[_LAST][:, None]  # (3, 2, 2, 3, n)
+    middle -= offset
+    middle *= -inverse[:, None, None]  # of the part between two faces of the other box, along the edge
+    reach = (other * np.abs(inverse))[:, None, None]
+    end = np.minimum((middle + reach).min(axis=3), half[:, None, None])
+    start = np.maximum((middle - reach).max(axis=3), -half[:, None, None])
+    length = np.maximum(end - start, 0.0)
+    return 2.0 * np.einsum("kpqn,kpn,kqn->n", length, distance[_NEXT], distance[_LAST])
+
+
+def _line_terms(
+    R: np.ndarray, inverse: np.ndarray, half_1: np.ndarray, half_2: np.ndarray, offset: np.ndarray, distance: np.ndarray
+) -> np.ndarray:
+    """What the lines add in which faces cross. Axes: box 1's axis i, box 2's axis j, the side along each."""
+    wide = (slice(None), slice(None), None, None)
+    side_1, side_2 = _BOTH[:, None], _BOTH
+    cosine = side_1 * side_2 * R[wide]
+    h_1, h_2 = half_1[:, None, None, None], distance[None, :, None]
+    sine_2 = (R[_NEXT] ** 2 + R[_LAST] ** 2)[wide]  # squared; 1 - cosine ** 2 would cancel
+    along_1 = side_1 * (h_1 - h_2 * cosine) / sine_2  # a point of the line is along_1 * axis i + along_2 * axis j
+    along_2 = side_2 * (h_2 - h_1 * cosine) / sine_2
+    start, end = -np.inf, np.inf
+    # The line's direction is the cross product of the axes i and j, whose length, the sine, cancels in the sum.
+    for slope, point, half in (
+        (-inverse[_LAST], along_2 * R[_NEXT][wide], half_1[_NEXT][:, None]),
+        (inverse[_NEXT], along_2 * R[_LAST][wide], half_1[_LAST][:, None]),
+        (inverse[:, _LAST], along_1 * R[:, _NEXT][wide] - offset[_NEXT][:, None, None], half_2[_NEXT]),
+        (-inverse[:, _NEXT], along_1 * R[:, _LAST][wide] - offset[_LAST][:, None, None], half_2[_LAST]),
+    ):
+        point *= -slope[wide]  # now the middle of the part between two faces, along the line
+        reach = (half * np.abs(slope))[wide]
+        start = np.maximum(start, point - reach)
+        point += reach
+        end = np.minimum(end, point)
+    end -= start
+    length = np.maximum(end, 0.0, out=end)
+    return np.einsum("ijpqn,ijpqn->n", 2.0 * h_1 * h_2 - (h_1**2 + h_2**2) * cosine, length)
+
+
 _SNAP = 1e-12  # of box 1's extents: nearer to a clipping plane than this is on it
 _SIDES = ((1, 0.0, 1.0), (1, 1.0, -1.0), (2, 0.0, 1.0), (2, 1.0, -1.0))  # axis, level, side that stays: 0 <= y, z <= 1
 
@@ -79,7 +152,12 @@ _OUTWARD_FACES = np.array(
 )
 
 
-def _intersections(T_1: np.ndarray, size_1: np.ndarray, T_2: np.ndarray, size_2: np.ndarray) -> np.ndarray:
+def _by_cuts(T_1: np.ndarray, size_1: np.ndarray, T_2: np.ndarray, size_2: np.ndarray) -> np.ndarray:
+    """Volumes (n,) for boxes in any position.
+
+    Box 1 becomes the unit cube. By the divergence theorem the volume is the flux of (clamp(x, 0, 1), 0, 0) through
+    the faces of box 2 that lie over the unit square of y and z: a sum over clipped quadrilaterals.
+    """
     corners = box_corners(T_2, size_2) - T_1[:, None, :3, 3]
     corners = corners @ T_1[:, :3, :3] / size_1[:, None, :] + 0.5  # (n, 8, 3) in box 1's unit cube
     quads = np.ascontiguousarray(corners.transpose(2, 1, 0))[:, _OUTWARD_FACES.T].reshape(3, 4, -1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 from scipy.spatial.transform import Rotation
 
+from mkpose_ros.geometry import boxes
 from mkpose_ros.geometry.boxes import BOX_EDGES, BOX_FACES, box_corners, oriented_intersection_m3, oriented_iou
 from mkpose_ros.geometry.rotations import compose_pose
 
@@ -96,6 +97,27 @@ def test_the_overlap_is_symmetric_and_moves_with_the_world():
     assert oriented_iou(T_2, size_2, T_1, size_1) == pytest.approx(iou, abs=1e-12)
     assert oriented_iou(world @ T_1, size_1, world @ T_2, size_2) == pytest.approx(iou, abs=1e-11)
     assert ((iou >= 0.0) & (iou <= 1.0)).all()
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.06, 0.3, 3.0, 90.0])
+def test_sums_over_edges_and_cuts_agree_for_boxes_that_nearly_share_faces_and_for_others(monkeypatch, degrees):
+    rng = np.random.default_rng(5)
+    T_1, size_1 = random_boxes(rng, 400)
+    steps = rng.integers(-1, 2, (400, 3)) * size_1 / 2  # half on and half off, or in line
+    turn = Rotation.from_rotvec(np.radians(degrees) * rng.standard_normal((400, 3)))
+    quarter = Rotation.from_euler("xyz", 90.0 * rng.integers(0, 4, (400, 3)), degrees=True)
+    T_2 = np.tile(np.eye(4), (400, 1, 1))
+    T_2[:, :3, :3], T_2[:, :3, 3] = (turn * quarter).as_matrix(), steps
+    T_2 = T_1 @ T_2
+    size_2 = size_1 * rng.choice([0.5, 1.0, 1.01], (400, 3))
+    T_2[::4, :3, 0] *= -1.0  # reflected: the same box
+    found = oriented_intersection_m3(T_1, size_1, T_2, size_2)
+    monkeypatch.setattr(boxes, "_OBLIQUE", np.inf)
+    cut = oriented_intersection_m3(T_1, size_1, T_2, size_2)
+    assert found == pytest.approx(cut, abs=1e-12 * size_1.prod(axis=1).max())
+    assert (cut > 1e-5).sum() > 200
+    if degrees > 1.0:
+        assert (found != cut).sum() > 200  # both ways were gone
 
 
 @settings(max_examples=150, deadline=None)
