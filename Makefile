@@ -57,13 +57,8 @@ format: install-test ## format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## the timings of docs/performance.md
-	$(BIN)/mkpose bench engine
-	$(BIN)/mkpose bench segmentation
-	$(BIN)/mkpose bench node
-	$(BIN)/mkpose bench pipeline --compare "segment_every:=1" --plot docs/images/performance.png
-	$(BIN)/mkpose bench tracking --scenes 1,2,3 --seed 7
-	$(BIN)/mkpose bench roofline
+bench: install-test ## measure everything on an idle machine, ten to fifteen minutes, and write it into docs/
+	$(BIN)/mkpose bench all
 
 docs: install ## the generated pages of docs/
 	$(BIN)/python -m mkpose_ros.ros.parameters > docs/parameters.md

@@ -14,9 +14,10 @@ from mkpose_ros.bench.timing import interleave, rss_mb, timing_row
 from mkpose_ros.errors import DependencyError, EngineError, InputError, MkposeError, ModelError
 from mkpose_ros.inference.base import PoseEngine, blank_inputs
 from mkpose_ros.inference.engine import ENGINES, open_engine, physical_cores
+from mkpose_ros.inference.metadata import ModelMetadata
 from mkpose_ros.resources import cache_path, share_path
 
-__all__ = ["BENCHED", "bench_engines", "bench_model"]
+__all__ = ["BENCHED", "bench_engines", "bench_model", "model_label"]
 
 BENCHED = (*ENGINES, "openvino-bf16")  # every engine, and OpenVINO in the arithmetic that it must be asked for
 
@@ -53,7 +54,7 @@ def bench_engines(
     rows = []
     for (model, name), (engine, memory_mb) in opened.items():
         for batch in batches:
-            label = engine.metadata.size + ("-int8" if "int8" in model.stem else "")
+            label = model_label(engine.metadata, model)
             measured = times[f"{model}\t{name}\t{batch}"]
             row = timing_row(
                 "engine", measured.wall_ms, backend=name, model=label, batch=batch, threads=threads, memory_mb=memory_mb
@@ -89,6 +90,12 @@ def bench_model(model: str) -> Path:
         save_checkpoint(MKPose(load_config(model)), folder / "model.safetensors")
         export_onnx(folder / "model.safetensors", folder / "model.onnx")
     return folder
+
+
+def model_label(metadata: ModelMetadata, model: Path) -> str:
+    """What tables call a model: its size, and whether its weights are those of `bench_model`, drawn at random."""
+    untrained = ", untrained" if cache_path("bench") in Path(model).parents else ""
+    return metadata.size + ("-int8" if "int8" in Path(model).stem else "") + untrained
 
 
 def _open_all(

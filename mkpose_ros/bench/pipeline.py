@@ -1,4 +1,4 @@
-"""`mkpose bench pipeline` and `soak`: the recording played into a real node over DDS, at a camera's rates, for long."""
+"""`mkpose bench pipeline`: the recording played into a real node over DDS, at a camera's rates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import psutil
 
 from mkpose_ros.bench.load import Load, own_context, run_load
 from mkpose_ros.bench.node import load_row, own_ms, show_load
-from mkpose_ros.commands.options import common_options, write_json
+from mkpose_ros.commands.options import common_options
 from mkpose_ros.errors import InputError, MkposeError
 from mkpose_ros.ros.demo_camera import DemoCamera
 from mkpose_ros.ros.transport import use_shipped_transport
 
-__all__ = ["Variant", "bench_pipeline", "parse_variant", "pipeline", "soak"]
+__all__ = ["Variant", "bench_pipeline", "load_rows", "parse_variant", "pipeline", "play"]
 
 NODE = "mkpose_ros.ros.node"
 RECORDED_HZ = 12.0  # of the shipped recording
@@ -37,25 +37,8 @@ class Variant:
     checkout: Path | None = None  # None: the code that runs this
 
 
-@dataclass
-class Health:
-    """What a process holds, sampled while it runs."""
-
-    time_s: list[float] = field(default_factory=list)
-    rss_mb: list[float] = field(default_factory=list)
-    threads: list[int] = field(default_factory=list)
-    handles: list[int] = field(default_factory=list)
-
-    def sample(self, process: psutil.Process, time_s: float) -> None:
-        with process.oneshot():
-            self.time_s.append(time_s)
-            self.rss_mb.append(process.memory_info().rss / 1e6)
-            self.threads.append(process.num_threads())
-            self.handles.append(process.num_fds())
-
-
 def bench_pipeline(
-    variants: Sequence[Variant], *, rates_hz: Sequence[float], frames: int, repeats: int = 1
+    variants: Sequence[Variant], *, rates_hz: Sequence[float], seconds: float, repeats: int = 1
 ) -> list[dict[str, Any]]:
     """For each variant and rate a row of the image's stamp to the detections received in this process, and its stages.
 
@@ -68,12 +51,12 @@ def bench_pipeline(
     for repeat in range(repeats):
         for rate_hz in rates_hz:
             for variant in variants if repeat % 2 == 0 else variants[::-1]:
-                load = _play(variant, rate_hz, frames)
+                load = play(variant, rate_hz, round(rate_hz * seconds))
                 loads.setdefault((variant.name, rate_hz), []).append(load)
     rows = []
     for variant in variants:
         for rate_hz in rates_hz:
-            rows += _rows(variant, rate_hz, loads[variant.name, rate_hz])
+            rows += load_rows(variant, rate_hz, loads[variant.name, rate_hz])
     return rows
 
 
@@ -112,9 +95,10 @@ def _git(root: Path, *words: str) -> None:
         raise InputError(f"git {' '.join(words)}: {done.stderr.strip()}; give a revision of a checkout's history")
 
 
-def _play(
+def play(
     variant: Variant, rate_hz: float, frames: int, watch: Callable[[psutil.Process], object] = lambda _: None
 ) -> Load:
+    """Play so many frames of the recording into a node of its own. Raises MkposeError when it answers none."""
     context = own_context()
     camera = DemoCamera(paced_by_hand=True, context=context)
     # To and fro, so that nothing jumps where the recording ends, and at its own pace whatever the rate: frames are
@@ -141,7 +125,8 @@ def _play(
     return load
 
 
-def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[str, Any]]:
+def load_rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[str, Any]]:
+    """The rows of `bench_pipeline` of one variant at one rate."""
     all_of = Load(ready_s=loads[0].ready_s, rss_mb=max(load.rss_mb for load in loads))
     for load in loads:
         all_of.sent_at |= load.sent_at
@@ -171,7 +156,7 @@ def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[
 
 @click.command()
 @click.option("--rates", default="10,30,60", show_default=True, help="Frames per second, separated by commas.")
-@click.option("--frames", type=click.IntRange(min=10), default=100, show_default=True, help="Frames at each rate.")
+@click.option("--seconds", type=click.FloatRange(min=1.0), default=15.0, show_default=True, help="At each rate.")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of each, interleaved.")
 @click.option("-p", "--param", "parameters", multiple=True, metavar="NAME:=VALUE", help="The node's; may be repeated.")
 @click.option(
@@ -185,7 +170,7 @@ def _rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[dict[
 @common_options
 def pipeline(
     rates: str,
-    frames: int,
+    seconds: float,
     repeats: int,
     parameters: tuple[str, ...],
     others: tuple[str, ...],
@@ -196,40 +181,9 @@ def pipeline(
     """Play the recording into the whole node at several rates: latency, throughput, losses, CPU and memory."""
     rates_hz = tuple(float(rate) for rate in rates.split(","))
     with _checked_out([Variant("this", parameters), *(parse_variant(text) for text in others)]) as variants:
-        rows = bench_pipeline(variants, rates_hz=rates_hz, frames=frames, repeats=repeats)
+        rows = bench_pipeline(variants, rates_hz=rates_hz, seconds=seconds, repeats=repeats)
     show_load(rows, json_file)
     if plot:
         from mkpose_ros.bench.plots import plot_pipeline
 
         plot_pipeline(rows, plot)
-
-
-@click.command()
-@click.option("--minutes", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="How long.")
-@click.option("--rate", type=click.FloatRange(min=1.0), default=30.0, show_default=True, help="Frames per second.")
-@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME:=VALUE", help="The node's; may be repeated.")
-@common_options
-def soak(minutes: float, rate: float, parameters: tuple[str, ...], json_file: str | None, seed: int) -> None:
-    """Play the recording for long and see that the node's memory, threads and file handles stay what they are."""
-    use_shipped_transport()
-    health, frames = Health(), round(60.0 * minutes * rate)
-    count = iter(range(frames))
-
-    def watch(process: psutil.Process) -> None:
-        index = next(count)
-        if index % round(rate) == 0:
-            health.sample(process, index / rate)
-
-    load = _play(Variant("this", parameters), rate, frames, watch)
-    rows = _rows(Variant("this", parameters), rate, [load])
-    tenth = max(len(health.time_s) // 10, 1)
-    rows[0] |= {"minutes": minutes, "health": vars(health)}
-    for name in ("rss_mb", "threads", "handles"):
-        series = np.array(getattr(health, name)[tenth:])  # the first tenth is the start
-        slope = np.polyfit(np.array(health.time_s[tenth:]) / 3600.0, series, 1)[0] if len(series) > 2 else float("nan")
-        rows[0][name + "_growth_per_h"] = float(slope)
-        click.echo(
-            f"{name}: {series[0]:.0f} to {series[-1]:.0f}, most {series.max():.0f}, {slope:+.1f} an hour", err=True
-        )
-    show_load(rows[:1], None)
-    write_json(rows, json_file)

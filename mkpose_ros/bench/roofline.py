@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkpose_ros.bench.cost import matrix_peak_gflops, memory_peak_gbs, model_cost
+from mkpose_ros.bench.engine import model_label
 from mkpose_ros.bench.timing import interleave, rss_mb, timing_row
 from mkpose_ros.inference.base import blank_inputs
 from mkpose_ros.inference.engine import open_engine, physical_cores
@@ -44,7 +45,7 @@ def bench_roofline(
         cost = model_cost(model / "model.onnx" if model.is_dir() else model, text_shape)
         gflop = batch * cost.flop / 1e9
         gbytes = (cost.weight_bytes + batch * cost.activation_bytes) / 1e9
-        who = {"backend": engine.name, "model": engine.metadata.size, "threads": threads}
+        who = {"backend": engine.name, "model": model_label(engine.metadata, model), "threads": threads}
         row = timing_row("roofline", times[str(index)].wall_ms, batch=batch, memory_mb=rss_mb(), **who)
         roof_ms = 1e3 * max(gflop / peak_gflops, gbytes / peak_gbs)
         row |= {"mparameters": cost.parameters / 1e6, "gflop_batch": gflop, "mbytes": 1e3 * gbytes}

@@ -20,7 +20,8 @@ __all__ = ["bench", "show_rows"]
 ROS_BENCHES = {
     "node": "mkpose_ros.bench.node:node",
     "pipeline": "mkpose_ros.bench.pipeline:pipeline",
-    "soak": "mkpose_ros.bench.pipeline:soak",
+    "soak": "mkpose_ros.bench.soak:soak",
+    "all": "mkpose_ros.bench.everything:everything",
 }
 
 

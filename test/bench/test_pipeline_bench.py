@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from mkpose_ros.msg import ObjectPose, ObjectPoseArray, StageTime
 
 from mkpose_ros.bench.load import Load
-from mkpose_ros.bench.pipeline import Variant, _checked_out, _rows, parse_variant
+from mkpose_ros.bench.pipeline import Variant, _checked_out, load_rows, parse_variant
 from mkpose_ros.bench.plots import plot_pipeline
 from mkpose_ros.errors import InputError
 
@@ -42,7 +42,7 @@ def test_a_revision_that_is_not_there_is_named():
 
 
 def test_rows_hold_latency_throughput_losses_and_the_stages():
-    whole, own, *stages = _rows(Variant("this", ("model:=base",)), 20.0, [_load()])
+    whole, own, *stages = load_rows(Variant("this", ("model:=base",)), 20.0, [_load()])
     assert set(whole) >= CONTRACT
     assert (whole["sent"], whole["lost"], whole["skipped"], whole["batch"]) == (20, 1, 9, 2)
     assert whole["median_ms"] == pytest.approx(49.0)
@@ -59,12 +59,12 @@ def test_two_runs_of_one_variant_are_counted_together():
     first, second = _load(), _load()
     second.sent_at = {k + 100: at for k, at in second.sent_at.items()}
     second.received_at = {k + 100: at for k, at in second.received_at.items()}
-    whole = _rows(Variant("this"), 20.0, [first, second])[0]
+    whole = load_rows(Variant("this"), 20.0, [first, second])[0]
     assert (whole["sent"], whole["skipped"]) == (40, 18)
     assert whole["per_s"] == pytest.approx(10.0)
 
 
 def test_the_picture_is_written(tmp_path):
-    rows = [*_rows(Variant("this"), 10.0, [_load()]), *_rows(Variant("a:=1", ("a:=1",)), 10.0, [_load()])]
+    rows = [*load_rows(Variant("this"), 10.0, [_load()]), *load_rows(Variant("a:=1", ("a:=1",)), 10.0, [_load()])]
     plot_pipeline(rows, tmp_path / "made" / "time.png")
     assert (tmp_path / "made" / "time.png").stat().st_size > 10_000
