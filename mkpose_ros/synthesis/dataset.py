@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -109,7 +111,16 @@ _worker: _FrameWriter | None = None
 
 def _start_worker(config: DatasetConfig) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = _FrameWriter(config)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next frame for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write_one(index: int) -> int:

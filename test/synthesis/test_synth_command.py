@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from mkpose_ros.commands.synth import synth
+
+
+def until(condition, seconds=120.0):
+    """Wait for condition() to be true; False where it never is."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @pytest.mark.usefixtures("renderer")
@@ -33,6 +48,35 @@ def test_synth_writes_a_sequence_with_the_camera_in_the_world(tmp_path):
     truths = [json.loads(p.read_text()) for p in sorted(tmp_path.rglob("*_truth.json"))]
     assert [t["stamp_ns"] for t in truths] == [0, 33333333]
     assert all(len(t["T_world_cam"]) == 4 for t in truths)
+
+
+def children_of(pid):
+    """The process ids whose parent is pid."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="asks Linux for a process's children")
+def test_a_killed_run_leaves_no_workers_and_is_finished_by_the_next(tmp_path):
+    arguments = ["--out", str(tmp_path / "cut"), "--frames", "12", "--size", "64x48", "--split", "val"]
+    command = [sys.executable, "-m", "mkpose_ros.cli", "synth", *arguments, "--workers", "2"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert until(lambda: list(tmp_path.rglob("*_truth.json")))
+        workers = children_of(run.pid)
+        assert len(workers) >= 2
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))
+    whole = CliRunner().invoke(synth, ["--out", str(tmp_path / "whole"), *arguments[2:]], catch_exceptions=False)
+    again = CliRunner().invoke(synth, arguments, catch_exceptions=False)
+    assert (whole.exit_code, again.exit_code) == (0, 0)
+    files = [p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*.*")]
+    assert len(files) > 12 * 6
+    for file in files:
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 
 def test_no_frames_is_a_normal_set(tmp_path):
