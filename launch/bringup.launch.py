@@ -16,6 +16,8 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
+from mkpose_ros.ros.transport import profile_variable
+
 SHARE = get_package_share_directory("mkpose_ros")
 # argument -> the node's topic; an empty argument leaves the camera preset's name
 TOPICS = {
@@ -69,10 +71,7 @@ def start(context: LaunchContext) -> list:
         namespace=given["namespace"],
         parameters=[given["params_file"], preset.get("parameters", {}), parameters],
         remappings=[*remaps.items(), ("diagnostics", "/diagnostics")],
-        additional_env={
-            name: os.path.join(SHARE, "config", "fastdds.xml")
-            for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Kilted; Jazzy, Humble
-        },
+        additional_env={profile_variable(): os.path.join(SHARE, "config", "fastdds.xml")},
         respawn=True,
         respawn_delay=5.0,  # longer than the lease in config/fastdds.xml
         output="screen",

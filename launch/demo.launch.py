@@ -10,6 +10,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from mkpose_ros.ros.transport import profile_variable
+
 
 def generate_launch_description() -> LaunchDescription:
     share = get_package_share_directory("mkpose_ros")
@@ -31,10 +33,7 @@ def generate_launch_description() -> LaunchDescription:
                 "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
             }
         ],
-        additional_env={
-            name: os.path.join(share, "config", "fastdds.xml")
-            for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Kilted; Jazzy, Humble
-        },
+        additional_env={profile_variable(): os.path.join(share, "config", "fastdds.xml")},
         respawn=True,
         respawn_delay=2.0,
     )

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import rclpy
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -36,6 +37,7 @@ def run_process(make_node: Callable[..., MkposeNode], args: Sequence[str] | None
     executor's and the inference thread. One that does not end in time is left behind.
     """
     sys.setswitchinterval(_SWITCH_S)
+    cv2.setNumThreads(1)  # images this small gain nothing, and OpenCV's threads wait busily beside the networks'
     ending, failed = threading.Event(), threading.Event()
 
     def fail() -> None:

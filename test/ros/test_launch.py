@@ -12,7 +12,7 @@ import psutil
 import pytest
 from rig import HERE, Rig
 
-from mkpose_ros.ros.transport import PROFILE_VARIABLES
+from mkpose_ros.ros.transport import profile_variable
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 ROOT = HERE.parents[1]
@@ -59,8 +59,7 @@ def launch(prefix: Path, *arguments: str) -> subprocess.Popen:
 
 def test_bringup_activates_the_node_and_again_after_it_was_killed(prefix, monkeypatch):
     # This side of the discovery too: a killed node's name must expire here before it is waited for again.
-    for name in PROFILE_VARIABLES:
-        monkeypatch.setenv(name, str(ROOT / "config" / "fastdds.xml"))
+    monkeypatch.setenv(profile_variable(), str(ROOT / "config" / "fastdds.xml"))
     process = launch(prefix, "classes:=bowl", "color:=/cam/rgb", "depth:=depth/image_raw")
     rig = Rig()
     try:

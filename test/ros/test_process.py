@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from rcl_interfaces.srv import GetParameters
-from rig import NodeProcess, Rig, color_msg
+from rclpy.qos import qos_profile_sensor_data
+from rig import HEIGHT, WIDTH, NodeProcess, Rig, color_msg, header, to_time
+from sensor_msgs.msg import Image
 
 from mkpose_ros.commands.run import run
 from mkpose_ros.errors import InputError
+from mkpose_ros.ros.images import image_to_msg
 
 
 @pytest.fixture
@@ -233,3 +237,33 @@ def test_two_nodes_in_namespaces_keep_their_names_apart():
         for rig in rigs:
             rig.close()
         assert (left.stop(), right.stop()) == (0, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_cleanly_while_its_engine_computes_in_bfloat16(number):
+    """The matrix unit of newer CPUs makes the frame of a signal larger than many a handler's stack."""
+    names = "-p", "segmenter:=outside", "-p", "mask_classes:=mug"
+    process = NodeProcess(
+        "-p", "autostart:=true", "-p", "precision:=bf16", *names, script=("-m", "mkpose_ros.ros.node")
+    )
+    rig = Rig()
+    masks = rig.node.create_publisher(Image, "masks", qos_profile_sensor_data)
+    labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+    labels[40:80, 60:110] = 257  # the first mug
+
+    def send():
+        message = image_to_msg(labels, "mono16", header())
+        message.header.stamp = to_time(rig.send())
+        masks.publish(message)
+        rig.spin(0.1)
+        return any(detections.objects for detections in rig.detections)
+
+    try:
+        rig.until(lambda: process.process.poll() is not None or rig.color.get_subscription_count(), 180, "the models")
+        rig.until(send, 60, "a pose")
+        send()
+        process.process.send_signal(number)
+        assert_clean_end(process, within_s=10.0)
+    finally:
+        rig.close()
+        process.process.kill()
