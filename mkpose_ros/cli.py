@@ -29,6 +29,10 @@ COMMANDS = {
         "Export a Mask R-CNN to ONNX and check that both agree.",
     ),
     "eval": ("mkpose_ros.commands.eval:evaluate", "Measure poses against ground truth."),
+    "eval-segmenter": (
+        "mkpose_ros.commands.eval_segmenter:eval_segmenter",
+        "Measure a segmenter's masks, and calibrate its thresholds.",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from mkpose_ros.datasets import Dataset, open_dataset
 from mkpose_ros.errors import InputError
 from mkpose_ros.resources import cache_path
 
-__all__ = ["DEFAULT_FRAMES", "synthetic_dataset"]
+__all__ = ["DEFAULT_FRAMES", "synthetic_dataset", "synthetic_folder"]
 
 DEFAULT_FRAMES = 100
 _KEPT_S = 14 * 24 * 3600.0
@@ -31,7 +31,21 @@ def synthetic_dataset(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """The first `frames` scenes of a split and seed; those that the cache lacks are rendered (workers: all cores).
+    """The first `frames` scenes of a split and seed, from `synthetic_folder`."""
+    folder = synthetic_folder(split, seed, frames, categories, workers=workers, progress=progress)
+    return open_dataset(folder, split)[:frames]
+
+
+def synthetic_folder(
+    split: str,
+    seed: int,
+    frames: int = DEFAULT_FRAMES,
+    categories: tuple[str, ...] | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """A folder with at least `frames` scenes of a split and seed; those it lacks are rendered (workers: all cores).
 
     `categories`: None for every shipped one, those that no model was trained on included.
     A run that is cut off goes on where it was. The cache's folder names the code that renders, so that frames of
@@ -56,7 +70,7 @@ def synthetic_dataset(
     folder = version / f"{seed}-{_short_hash(' '.join(categories).encode())}"
     config = DatasetConfig(folder, frames, seed, split, SceneConfig(categories=categories))
     write_dataset(config, workers or len(os.sched_getaffinity(0)), count)
-    return open_dataset(folder, split)[:frames]
+    return folder
 
 
 def _delete_stale(version: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mkpose_ros.categories import load_categories
 from mkpose_ros.errors import InputError
 from mkpose_ros.resources import share_path
-from mkpose_ros.segmentation.base import OutsideMasks, Segmenter
+from mkpose_ros.segmentation.base import OutsideMasks, Segmenter, calibrated_thresholds
 from mkpose_ros.segmentation.masks import instances_from_label_image, label_image
 from mkpose_ros.segmentation.postprocess import CleanConfig, clean_instances
 
@@ -16,6 +16,7 @@ __all__ = [
     "CleanConfig",
     "OutsideMasks",
     "Segmenter",
+    "calibrated_thresholds",
     "clean_instances",
     "instances_from_label_image",
     "label_image",

@@ -11,7 +11,7 @@ import numpy as np
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import Instance, RgbdFrame
 
-__all__ = ["OutsideMasks", "Segmenter", "check_rgb"]
+__all__ = ["OutsideMasks", "Segmenter", "calibrated_thresholds", "check_rgb"]
 
 
 @runtime_checkable
@@ -27,6 +27,14 @@ class Segmenter(Protocol):
     def close(self) -> None:
         """Release the engine; calling it again does nothing."""
         ...
+
+
+def calibrated_thresholds(segmenter: Segmenter, least: float) -> dict[str, float]:
+    """The score that instances of a category need: what the segmenter's model was calibrated to, and `least` at least.
+
+    Categories without an entry, and segmenters without any, are for `least` alone.
+    """
+    return {name: max(score, least) for name, score in getattr(segmenter, "thresholds", {}).items()}
 
 
 class OutsideMasks:

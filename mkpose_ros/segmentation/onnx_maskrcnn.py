@@ -6,13 +6,14 @@ The file's contract (written by `mkpose export-segmenter`):
 - outputs `boxes` (N, 4) float32 in pixels of that input, `scores` (N,), `labels` (N,) int64, `masks` (N, m, m)
   float32 probabilities inside each box;
 - metadata_props key `mkpose`: JSON {format_version, kind: "segmenter", input_height, input_width, fill, categories},
-  where categories[label] is our name of the class, or "" for one to be skipped.
+  where categories[label] is our name of the class, or "" for one to be skipped; and `thresholds`, if it is calibrated:
+  {category: the score below which its instances are mostly false}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class SegmenterMetadata:
     input_width: int
     categories: tuple[str, ...]  # by label; "" is a class to skip
     fill: int = 127  # grey level of the canvas beside the picture
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # calibrated, by category
 
     @classmethod
     def parse(cls, metadata: dict[str, Any], path: Path) -> SegmenterMetadata:
@@ -55,8 +57,9 @@ class SegmenterMetadata:
                 int(metadata["input_width"]),
                 tuple(str(name) for name in metadata["categories"]),
                 int(metadata.get("fill", 127)),
+                {str(name): float(score) for name, score in metadata.get("thresholds", {}).items()},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"segmenter model {path}: incomplete metadata ({error!r}); export it again") from error
 
 
@@ -83,6 +86,11 @@ class OnnxMaskRcnn:
         self.skipped_classes: dict[str, int] = {}
         self._score_threshold = score_threshold
         self._known = known_categories
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The file's calibrated score threshold of each category, as far as it has some."""
+        return self.metadata.thresholds
 
     def segment(self, frame: RgbdFrame) -> list[Instance]:
         """The raw instances of a frame, most certain first."""

@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime")
 
 from mkpose_ros.errors import InputError, ModelError  # noqa: E402
 from mkpose_ros.segmentation import open_segmenter  # noqa: E402
+from mkpose_ros.segmentation.evaluate import evaluate_segmenter  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
     MaskRcnnConfig,
@@ -25,7 +26,6 @@ from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
     load_segmenter_config,
 )
 from mkpose_ros.segmentation.maskrcnn.data import CocoPictures, TrainingSamples, make_truth  # noqa: E402
-from mkpose_ros.segmentation.maskrcnn.evaluate import evaluate_segmenter  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.losses import losses  # noqa: E402
@@ -177,7 +177,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
         load_trained(other, tmp_path / "model.safetensors")
 
 
-def test_a_frozen_backbone_gives_the_same_features_through_openvino(short):
+@pytest.mark.parametrize("stages", [5, 7])
+def test_a_frozen_backbone_gives_the_same_features_through_openvino(stages):
     pytest.importorskip("openvino")
     torch.manual_seed(0)
     model = MaskRcnn(MODEL)
@@ -186,17 +187,20 @@ def test_a_frozen_backbone_gives_the_same_features_through_openvino(short):
     images = torch.from_numpy(np.stack([picture, picture[::-1]]).transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
         expected = model.backbone.bottom_up((images.float() - 127.0) / 128.0)
-    found = frozen_features(model, batch=2)(images)
-    assert set(found) == {"c2", "c3", "c4", "c5"}
+    found = frozen_features(model, batch=2, stages=stages)(images)
+    assert set(found) == {"c2", "c3", "c4", "c5"} - ({"c5"} if stages == 5 else set())
+    with torch.inference_mode():
+        found = model.backbone.bottom_up.go_on({name: value.float() for name, value in found.items()})
+    assert set(found) == set(expected)
     for name, value in found.items():  # bfloat16 holds three digits, and errors add up over the layers
         error = (value.float() - expected[name]).norm() / expected[name].norm()
         assert value.shape == expected[name].shape
         assert error < 0.05, name
 
 
-def test_only_a_wholly_frozen_backbone_runs_by_openvino(short):
-    with pytest.raises(InputError, match="all 7"):
-        replace(short, frozen_by_openvino=True)
+def test_only_stages_that_end_a_level_run_by_openvino(short):
+    with pytest.raises(InputError, match="with 4 frozen stages, expected 3, 5 or 7"):
+        replace(short, frozen_stages=4, frozen_by_openvino=True)
 
 
 def test_training_with_the_frozen_backbone_changes_the_rest_alone(tmp_path, short):
@@ -209,6 +213,19 @@ def test_training_with_the_frozen_backbone_changes_the_rest_alone(tmp_path, shor
     first = MaskRcnn(MODEL).state_dict()
     rest = [name for name in first if "bottom_up" not in name]
     assert not any(torch.equal(first[name], last[name]) for name in rest)
+
+
+def test_training_the_last_stages_leaves_the_first_as_they_were(tmp_path, short):
+    pytest.importorskip("openvino")
+    settings = replace(short, frozen_stages=5, frozen_by_openvino=True)
+    last = load_weights(train_segmenter(MODEL, settings, tmp_path, device="cpu") / "model.safetensors")
+    model = MaskRcnn(MODEL).backbone.bottom_up
+    model.freeze(5)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    same = {n for n, value in imagenet_weights("lite0").items() if torch.equal(last[f"backbone.bottom_up.{n}"], value)}
+    assert trained
+    assert trained.isdisjoint(same)
+    assert same >= {name for name, _ in model.named_parameters()} - trained
 
 
 def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, run, pictures, make_frame):

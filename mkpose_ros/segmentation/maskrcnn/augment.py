@@ -44,7 +44,7 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     table = np.clip((table ** np.exp(rng.normal(0.0, 0.2)) - 0.5) * np.exp(rng.normal(0.0, 0.2)) + 0.5, 0, 1) * gain
     image = np.stack([cv2.LUT(image[..., c], _as_bytes(table[:, c] * 255.0)) for c in range(3)], axis=-1)
     if rng.random() < 0.5:
-        image = _saturate(image, float(np.exp(rng.normal(0.0, 0.4))) if rng.random() < 0.85 else 0.0)
+        image = _saturate(image, float(np.exp(rng.normal(-0.25, 0.45))) if rng.random() < 0.85 else 0.0)
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     elif rng.random() < 0.15:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mkpose_ros.errors import DependencyError
 
-__all__ = ["EfficientNetLite", "FeaturePyramid", "imagenet_weights"]
+__all__ = ["LEVEL_STAGES", "EfficientNetLite", "FeaturePyramid", "imagenet_weights"]
 
 # kernel, stride, expansion, channels, repeats of the seven stages of B0
 STAGES = (
@@ -117,9 +117,14 @@ class EfficientNetLite(nn.Module):
         self._blocks = nn.ModuleList(blocks)
 
     def freeze(self, stages: int) -> None:
-        """Train neither the stem nor the first `stages` stages, and keep no graph of them."""
+        """Train neither the stem nor the first `stages` stages, and keep no graph of them.
+
+        The depthwise kernels of later stages stay too: on a CPU their gradients alone would cost a fifth of a step.
+        """
         for module in [self._conv_stem, *self._blocks[: self.stage_ends[stages - 1] if stages else 0]]:
             module.requires_grad_(False)
+        for block in self._blocks:
+            block._depthwise_conv.requires_grad_(False)
 
     def merge_norms(self) -> None:
         """Move every batch norm's scale into its convolution, for export; the output stays the same."""
@@ -129,14 +134,20 @@ class EfficientNetLite(nn.Module):
                 if hasattr(block, norm):
                     getattr(block, norm).merge_into(getattr(block, conv))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = F.relu6(conv_norm(images, self._conv_stem, self._bn0))
-        features, start = {}, 0
-        for stage, end in enumerate(self.stage_ends):
-            for block in self._blocks[start:end]:
+    def forward(self, images: Tensor, stages: int = len(STAGES)) -> dict[str, Tensor]:
+        """The levels that end within the first `stages` stages: all of them, or as many as are frozen."""
+        return self._run(F.relu6(conv_norm(images, self._conv_stem, self._bn0)), {}, 0, stages)
+
+    def go_on(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All levels, from those of the first stages."""
+        deepest = max(features)
+        return self._run(features[deepest], features, LEVEL_STAGES[deepest] + 1, len(STAGES))
+
+    def _run(self, x: Tensor, features: dict[str, Tensor], first: int, end: int) -> dict[str, Tensor]:
+        for stage in range(first, end):
+            for block in self._blocks[self.stage_ends[stage - 1] if stage else 0 : self.stage_ends[stage]]:
                 x = block(x)
-            start = end
-            features |= {level: x for level, last in LEVEL_STAGES.items() if last == stage}
+            features = features | {level: x for level, last in LEVEL_STAGES.items() if last == stage}
         return features
 
 

@@ -65,20 +65,21 @@ class SegmenterTrainConfig:
     weight_decay: float = 1e-3
     gradient_clip: float = 5.0
     frozen_stages: int = 3  # of the backbone's seven, and its stem; all batch norms are frozen
-    frozen_by_openvino: bool = False  # run a backbone that is frozen whole by OpenVINO: faster on a CPU
+    frozen_by_openvino: bool = False  # run the frozen stages by OpenVINO: faster on a CPU
     rpn_samples: int = 128  # anchors an image
-    roi_samples: int = 64  # proposals an image, a quarter of them on objects
+    roi_samples: int = 64  # proposals an image
+    roi_share: float = 0.25  # of them on objects, at most
     mask_samples: int = 16  # of those on objects, the most that masks are learnt from
     scale_range: tuple[float, float] = (0.7, 1.5)  # of the picture against the input
-    paste_probability: float = 0.3  # objects of another picture pasted in
+    paste_probability: float = 0.3  # objects of another picture pasted in, rare categories first
     min_object_px: int = 60  # of the input; smaller visible areas are no training objects
     ema: float = 0.998
     checkpoint_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.frozen_by_openvino and self.frozen_stages != 7:
+        if self.frozen_by_openvino and self.frozen_stages not in (3, 5, 7):
             raise InputError(
-                f"segmenter config: frozen_by_openvino with {self.frozen_stages} frozen stages, expected all 7"
+                f"segmenter config: frozen_by_openvino with {self.frozen_stages} frozen stages, expected 3, 5 or 7"
             )
 
 

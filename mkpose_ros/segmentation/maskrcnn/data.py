@@ -12,11 +12,12 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mkpose_ros.errors import InputError
+from mkpose_ros.segmentation.annotations import coco_files, pictures_root
 from mkpose_ros.segmentation.maskrcnn.augment import degrade, random_view, view_of
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig
 from mkpose_ros.segmentation.maskrcnn.losses import Truth
 
-__all__ = ["CocoPictures", "TrainingSamples", "coco_files", "collate"]
+__all__ = ["CocoPictures", "TrainingSamples", "collate"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,6 @@ class _Record:
     height: int
     width: int
     objects: tuple[tuple[str, dict | list], ...]  # category name and COCO segmentation
-
-
-def coco_files(folder: Path) -> list[Path]:
-    """The COCO annotation files of a folder: in itself and in its `annotations`."""
-    return sorted([*folder.glob("*coco*.json"), *folder.glob("annotations/*.json")])
 
 
 class CocoPictures:
@@ -42,9 +38,21 @@ class CocoPictures:
             raise InputError(
                 f"{', '.join(folders) or 'no folder'}: no COCO annotations; write some with `mkpose synth`"
             )
+        self._showing = [[] for _ in categories]  # the pictures that show an object of each category
+        self.counts = np.zeros(len(categories), np.int64)  # objects of each category
+        for index, record in enumerate(self._records):
+            labels = [categories.index(name) for name, _ in record.objects if name in categories]
+            np.add.at(self.counts, labels, 1)
+            for label in set(labels):
+                self._showing[label].append(index)
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def draw_evenly(self, rng: np.random.Generator) -> int:
+        """A picture that shows an object of a category, all categories being drawn equally often."""
+        present = np.flatnonzero(self.counts)
+        return int(rng.choice(self._showing[rng.choice(present)])) if len(present) else int(rng.integers(len(self)))
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
         """The picture (H, W, 3) uint8 R G B, its instance ids (H, W) uint8 with 0 the background, and the label of
@@ -73,17 +81,21 @@ class TrainingSamples(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Truth]:
         rng = np.random.default_rng([self._seed, index])
-        image, ids, labels = self._view(index, rng)
+        image, ids, labels = self._view(self._in_turn(index), rng)
         if rng.random() < self._train.paste_probability:
-            labels = _paste(image, ids, labels, self._view(int(rng.integers(2**31)), rng), rng)
+            other = self._view(self._pictures.draw_evenly(rng), rng)
+            labels = _paste(image, ids, labels, other, 1.0 / np.maximum(self._pictures.counts, 1), rng)
         image = degrade(image, rng)
         truth = make_truth(ids, labels, self._train.min_object_px)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), truth
 
-    def _view(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    def _in_turn(self, index: int) -> int:
+        """The picture of sample `index`: all of them once an epoch, in an order of its own."""
         epoch, position = divmod(index, len(self._pictures))
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._pictures))
-        image, ids, labels = self._pictures.load(int(order[position]))
+        return int(np.random.default_rng([self._seed, epoch]).permutation(len(self._pictures))[position])
+
+    def _view(self, picture: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        image, ids, labels = self._pictures.load(picture)
         size = self._model.input_height, self._model.input_width
         transform = random_view(image.shape[:2], size, self._train.scale_range, rng)
         return *view_of(image, ids, transform, size), labels
@@ -118,13 +130,17 @@ def collate(samples: list[tuple[torch.Tensor, Truth]]) -> tuple[torch.Tensor, li
 
 def _paste(
     image: np.ndarray, ids: np.ndarray, labels: list[int], other: tuple[np.ndarray, np.ndarray, list[int]],
-    rng: np.random.Generator,
+    weights: np.ndarray, rng: np.random.Generator,
 ) -> list[int]:  # fmt: skip
-    """Paste some of the other picture's objects over this one, in place; returns the labels of all ids."""
+    """Paste some of the other picture's objects over this one, in place; returns the labels of all ids.
+
+    Objects are drawn by the weights of their categories (K,).
+    """
     other_image, other_ids, other_labels = other
-    present = [value for value in np.unique(other_ids).tolist() if value > 0]
+    present = [v for v in np.unique(other_ids).tolist() if v > 0 and other_labels[v - 1] >= 0]
     count = min(len(present), int(rng.integers(1, 7)), 255 - len(labels))
-    for value in rng.permutation(present)[:count]:
+    chances = weights[[other_labels[v - 1] for v in present]]
+    for value in rng.choice(present, count, replace=False, p=chances / chances.sum()) if count else ():
         seen = other_ids == value
         image[seen] = other_image[seen]
         labels = [*labels, other_labels[value - 1]]
@@ -139,7 +155,7 @@ def _read(file: Path) -> list[_Record]:
         objects: dict[int, list] = {entry["id"]: [] for entry in content["images"]}
         for entry in content["annotations"]:
             objects[entry["image_id"]].append((names[entry["category_id"]], entry["segmentation"]))
-        root = file.parent.parent if file.parent.name == "annotations" else file.parent
+        root = pictures_root(file)
         return [
             _Record(root / entry["file_name"], entry["height"], entry["width"], tuple(objects[entry["id"]]))
             for entry in content["images"]

@@ -1,4 +1,4 @@
-"""A wholly frozen backbone, run by OpenVINO while the rest trains by torch: on a CPU half the time of a step."""
+"""A frozen backbone, or its frozen first stages, run by OpenVINO while the rest trains by torch: cheaper on a CPU."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mkpose_ros.segmentation.maskrcnn.backbone import LEVEL_STAGES
 from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, PIXEL_STD, MaskRcnn
 
 __all__ = ["frozen_features"]
 
 
-def frozen_features(model: MaskRcnn, batch: int) -> Callable[[Tensor], dict[str, Tensor]]:
-    """A function (batch, 3, H, W) uint8 -> {"c3": ..} of the backbone as it is now.
+def frozen_features(model: MaskRcnn, batch: int, stages: int) -> Callable[[Tensor], dict[str, Tensor]]:
+    """A function (batch, 3, H, W) uint8 -> {"c3": ..} of the backbone's first `stages` stages as they are now.
 
     It computes in bfloat16 where the CPU has matrix units for that, in float32 elsewhere. Raises ImportError without
     OpenVINO.
@@ -25,12 +26,12 @@ def frozen_features(model: MaskRcnn, batch: int) -> Callable[[Tensor], dict[str,
     import openvino
 
     fast = torch.cpu._is_amx_tile_supported()
-    names = [f"c{level}" for level in model.config.pyramid]
+    names = [name for name in (f"c{level}" for level in model.config.pyramid) if LEVEL_STAGES[name] < stages]
     image = torch.zeros((batch, 3, model.config.input_height, model.config.input_width), dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns of constants
         path = Path(folder) / "backbone.onnx"
-        torch.onnx.export(_BottomUp(model, names), (image,), str(path), dynamo=False, opset_version=17)
+        torch.onnx.export(_BottomUp(model, names, stages), (image,), str(path), dynamo=False, opset_version=17)
         core = openvino.Core()
         properties = {
             "INFERENCE_PRECISION_HINT": "bf16" if fast else "f32",
@@ -49,10 +50,10 @@ def frozen_features(model: MaskRcnn, batch: int) -> Callable[[Tensor], dict[str,
 
 
 class _BottomUp(nn.Module):
-    def __init__(self, model: MaskRcnn, names: list[str]) -> None:
+    def __init__(self, model: MaskRcnn, names: list[str], stages: int) -> None:
         super().__init__()
-        self._bottom_up, self._names = model.backbone.bottom_up, names
+        self._bottom_up, self._names, self._stages = model.backbone.bottom_up, names, stages
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self._bottom_up((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
+        features = self._bottom_up((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD, self._stages)
         return tuple(features[name] for name in self._names)

@@ -41,7 +41,7 @@ def losses(
     with torch.no_grad():
         for i, truth in enumerate(truths):
             proposals = torch.cat([model.propose(rpn, i, TRAIN_PRE_NMS, TRAIN_PROPOSALS), truth.boxes])
-            samples.append(_sample_proposals(proposals, truth, model, config.roi_samples, generator))
+            samples.append(_sample_proposals(proposals, truth, model, config, generator))
     return (
         result
         | _box_losses(model, pyramid, samples, truths)
@@ -71,11 +71,11 @@ def _rpn_losses(
 
 
 def _sample_proposals(
-    proposals: Tensor, truth: Truth, model: MaskRcnn, count: int, generator: torch.Generator
+    proposals: Tensor, truth: Truth, model: MaskRcnn, config: SegmenterTrainConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Drawn proposals (P, 4), those on objects first, their classes (P,) and the objects (P,) they lie on."""
     state, matched = _match(proposals, truth, low=0.5, high=0.5, take_best=False)
-    positive, negative = _draw(state, count, 0.25, generator)
+    positive, negative = _draw(state, config.roi_samples, config.roi_share, generator)
     chosen = torch.cat([positive, negative])
     background = len(model.config.categories)
     labels = torch.full((len(chosen),), background, device=proposals.device)

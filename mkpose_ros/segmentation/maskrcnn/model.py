@@ -36,7 +36,7 @@ class MaskRcnn(nn.Module):
         self.roi_heads = nn.ModuleDict(
             {"box_head": BoxHead(config), "box_predictor": BoxPredictor(config), "mask_head": MaskHead(config)}
         )
-        self.frozen_features: Callable[[Tensor], dict[str, Tensor]] | None = None  # a faster backbone, for training
+        self.frozen_features: Callable[[Tensor], dict[str, Tensor]] | None = None  # a faster way of its first stages
         for level in RPN_LEVELS:
             self.register_buffer(f"anchors{level}", anchors_of_level(config, level), persistent=False)
 
@@ -54,7 +54,7 @@ class MaskRcnn(nn.Module):
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """The pyramid, up to p6, of (B, 3, H, W) uint8 images."""
         if self.training and self.frozen_features is not None:
-            return self.backbone.merge(self.frozen_features(images))
+            return self.backbone.merge(self.backbone.bottom_up.go_on(self.frozen_features(images)))
         return self.backbone((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
 
     def rpn(self, pyramid: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

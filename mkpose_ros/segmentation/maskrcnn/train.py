@@ -98,7 +98,7 @@ class _Trainer:
         if checkpoint is not None:
             self._restore(checkpoint)
         if config.frozen_by_openvino and self.device.type == "cpu":
-            self.model.frozen_features = frozen_features(self.model, config.batch)
+            self.model.frozen_features = frozen_features(self.model, config.batch, config.frozen_stages)
         self.generator = torch.Generator()
 
     def train(self, minutes: float | None, report: Report) -> None:
