@@ -86,7 +86,7 @@ def image(
     from mkpose_ros.inference.estimator import PoseEstimator
     from mkpose_ros.inference.text_features import load_text_features
     from mkpose_ros.pipeline import Pipeline, check_frame
-    from mkpose_ros.segmentation import CleanConfig, OutsideMasks, open_segmenter
+    from mkpose_ros.segmentation import CleanConfig, OutsideMasks, calibrated_thresholds, open_segmenter
 
     frame = read_frame(rgb, depth, k, depth_scale)
     check_frame(frame)
@@ -97,7 +97,11 @@ def image(
     if describe:
         features.add(describe)
     estimator = PoseEstimator(open_engine(model_path(model), engine, threads=threads), features, seed=seed)
-    clean = CleanConfig(score_threshold=min_score, categories=None if masks else categories or None)
+    clean = CleanConfig(
+        score_threshold=min_score,
+        class_thresholds=calibrated_thresholds(segmenter, min_score),
+        categories=None if masks else categories or None,
+    )
     pipeline = Pipeline(segmenter, estimator, clean=clean)
     result = pipeline.process(frame)
     pipeline.close()

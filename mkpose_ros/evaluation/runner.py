@@ -11,7 +11,13 @@ import numpy as np
 from mkpose_ros.datasets import Dataset
 from mkpose_ros.errors import InputError
 from mkpose_ros.inference.estimator import PoseEstimator
-from mkpose_ros.segmentation import CleanConfig, Segmenter, clean_instances, instances_from_label_image
+from mkpose_ros.segmentation import (
+    CleanConfig,
+    Segmenter,
+    calibrated_thresholds,
+    clean_instances,
+    instances_from_label_image,
+)
 from mkpose_ros.types import FrameSample, Instance, ObjectPose, ObjectTruth
 
 __all__ = ["EvaluationRun", "Masks", "run_estimator"]
@@ -75,4 +81,5 @@ def _predicted(sample: FrameSample, segmenter: Segmenter | None) -> Sequence[Ins
         return sample.detections
     if segmenter is None:
         raise InputError(f"{sample.name}: no published detections, no segmenter; give one, or use --masks gt")
-    return clean_instances(sample.frame, segmenter.segment(sample.frame), CleanConfig())
+    thresholds = calibrated_thresholds(segmenter, CleanConfig.score_threshold)
+    return clean_instances(sample.frame, segmenter.segment(sample.frame), CleanConfig(class_thresholds=thresholds))

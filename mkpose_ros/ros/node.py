@@ -19,11 +19,12 @@ from mkpose_ros.ros import qos
 from mkpose_ros.ros.camera import CameraInput
 from mkpose_ros.ros.declaration import declare_settings, follow_changes
 from mkpose_ros.ros.diagnostics import diagnostics_msg
+from mkpose_ros.ros.lists import category_names
 from mkpose_ros.ros.mailbox import Mailbox
 from mkpose_ros.ros.monitor import Monitor
 from mkpose_ros.ros.once import OnceRequests
 from mkpose_ros.ros.outputs import Outputs
-from mkpose_ros.ros.parameters import Settings, category_names
+from mkpose_ros.ros.parameters import Settings
 from mkpose_ros.ros.pipeline_factory import build_pipeline, check_classes, known_categories
 from mkpose_ros.ros.process import run_process
 from mkpose_ros.ros.worker import Worker

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mkpose_ros.errors import InputError
-from mkpose_ros.ros.parameters import Settings, category_names
+from mkpose_ros.ros.lists import category_names
+from mkpose_ros.ros.parameters import Settings
 from mkpose_ros.segmentation import instances_from_label_image
 from mkpose_ros.types import Instance
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.inference.engine import ENGINES, PRECISIONS
+from mkpose_ros.ros.lists import check_names, check_thresholds
 from mkpose_ros.segmentation import BACKENDS as SEGMENTERS
 
-__all__ = ["WHEN", "Settings", "category_names", "check_change", "conflict", "markdown_table"]
+__all__ = ["WHEN", "Settings", "check_change", "conflict", "markdown_table"]
 
 # When a changed value takes effect.
 WHEN = {
@@ -56,11 +57,6 @@ def _check_transform(values: Sequence[float]) -> str | None:
     if abs(norm - 1.0) > 1e-3:
         return f"the quaternion (last four numbers) must have length 1; it has {norm:.4f}"
     return None
-
-
-def _check_names(names: str) -> str | None:
-    wrong = [name for name in category_names(names) if not name.replace("_", "").isalnum() or name != name.lower()]
-    return f"categories are lower-case names separated by commas; got {', '.join(wrong)}" if wrong else None
 
 
 def _check_segment_every(value: str | int) -> str | None:
@@ -135,7 +131,7 @@ class Settings:
         "to instance i of the c-th category (counted from 1), 0 to none. Empty: a Detection2DArray on the topic "
         "mask_detections names them, where vision_msgs is installed.",
         when="configure",
-        check=_check_names,
+        check=check_names,
     )
     segment_every: str | int = _parameter(
         "auto",
@@ -149,12 +145,18 @@ class Settings:
     classes: str = _parameter(
         "",
         "Categories to detect, lower-case names separated by commas; empty: all that the model knows.",
-        check=_check_names,
+        check=check_names,
     )
     min_score: float = _parameter(
         0.3,
         "Objects with a lower score are not published; the shipped segmenter is an early checkpoint, unsure of itself.",
         limits=(0.0, 1.0),
+    )
+    class_thresholds: str = _parameter(
+        "calibrated",
+        "Higher scores that objects of single categories need, such as `mug:0.5, can:0.4`; calibrated: those that the "
+        "segmenter's file holds; empty: min_score for all.",
+        check=check_thresholds,
     )
     max_objects: int = _parameter(16, "Most objects in one message; the best scores are kept.", limits=(1, 100))
 
@@ -244,15 +246,6 @@ def conflict(settings: Settings) -> str | None:
             "vision_msgs, whose Detection2DArray could, is not installed"
         )
     return None
-
-
-def category_names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated parameter.
-
-    >>> category_names("mug, bottle,")
-    ('mug', 'bottle')
-    """
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _check_value(field: dataclasses.Field, value: Any) -> str | None:

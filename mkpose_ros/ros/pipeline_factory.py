@@ -17,9 +17,10 @@ from mkpose_ros.resources import share_path
 from mkpose_ros.ros.conversions import is_publishable
 from mkpose_ros.ros.frames import FrameMessages
 from mkpose_ros.ros.images import labels_from_msg
+from mkpose_ros.ros.lists import category_names, category_thresholds
 from mkpose_ros.ros.outside import instances_of_detections, instances_of_labels, needs_detections
-from mkpose_ros.ros.parameters import Settings, category_names
-from mkpose_ros.segmentation import CleanConfig, OutsideMasks, open_segmenter
+from mkpose_ros.ros.parameters import Settings
+from mkpose_ros.segmentation import CleanConfig, OutsideMasks, calibrated_thresholds, open_segmenter
 from mkpose_ros.tracking.tracker import Tracker
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame
 
@@ -93,6 +94,7 @@ def prepare_pipeline(pipeline: Pipeline, settings: Settings, frame: RgbdFrame, m
     """Give the pipeline what applies to this frame: thresholds, classes and the user's own masks."""
     pipeline.clean = CleanConfig(
         score_threshold=settings.min_score,
+        class_thresholds=_thresholds(settings, pipeline),
         categories=category_names(settings.classes) or None,
         max_instances=settings.max_objects,
     )
@@ -103,6 +105,13 @@ def prepare_pipeline(pipeline: Pipeline, settings: Settings, frame: RgbdFrame, m
         else:
             instances = instances_of_labels(labels, settings.mask_classes)
         pipeline.segmenter.put(frame.stamp_ns, instances)
+
+
+def _thresholds(settings: Settings, pipeline: Pipeline) -> dict[str, float]:
+    if settings.class_thresholds == "calibrated":
+        return calibrated_thresholds(pipeline.segmenter, settings.min_score)
+    wanted = category_thresholds(settings.class_thresholds)
+    return {name: max(score, settings.min_score) for name, score in wanted.items()}
 
 
 def choose_objects(objects: Sequence[ObjectPose], settings: Settings) -> tuple[list[ObjectPose], int]:

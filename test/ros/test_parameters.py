@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from mkpose_ros.commands.image import image
 from mkpose_ros.errors import InputError
 from mkpose_ros.resources import share_path
+from mkpose_ros.ros.frames import FrameMessages
 from mkpose_ros.ros.parameters import Settings, check_change, markdown_table
+from mkpose_ros.ros.pipeline_factory import prepare_pipeline
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -48,6 +51,22 @@ def test_the_defaults_keep_their_own_rules():
 def test_one_frame_from_files_is_judged_as_the_nodes_frames_are():
     (option,) = (option for option in image.params if option.name == "min_score")
     assert option.default == Settings().min_score
+
+
+@pytest.mark.parametrize("text", ["mug", "mug:", "mug:1.5", "mug:nan", "calibrated, mug:0.5", "mug=0.5"])
+def test_thresholds_of_another_form_are_refused(text):
+    with pytest.raises(InputError, match="class_thresholds"):
+        check_change(Settings(), {"class_thresholds": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", {}), ("calibrated", {"mug": 0.6, "can": 0.3}), ("can:0.9, cup:0.1", {"can": 0.9, "cup": 0.3})],
+)
+def test_a_category_has_its_own_threshold_never_below_the_one_of_all(text, expected):
+    pipeline = SimpleNamespace(segmenter=SimpleNamespace(thresholds={"mug": 0.6, "can": 0.1}))
+    prepare_pipeline(pipeline, Settings(class_thresholds=text, min_score=0.3), None, FrameMessages(None, None, None))
+    assert pipeline.clean.class_thresholds == expected
 
 
 def test_every_parameter_is_described_in_a_sentence():

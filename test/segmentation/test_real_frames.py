@@ -19,7 +19,7 @@ import pytest
 
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.resources import share_path
-from mkpose_ros.segmentation import CleanConfig, clean_instances, open_segmenter
+from mkpose_ros.segmentation import CleanConfig, calibrated_thresholds, clean_instances, open_segmenter
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
 
 HERE = Path(__file__).parent
@@ -88,9 +88,10 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 def measure_all() -> dict:
     """The numbers of every frame, by the shipped model as the node runs it."""
     segmenter, result = open_segmenter("auto"), {}
+    config = CleanConfig(score_threshold=MIN_SCORE, class_thresholds=calibrated_thresholds(segmenter, MIN_SCORE))
     for name in FRAMES:
         frame, objects, ignored = real_frame(name)
-        found = clean_instances(frame, segmenter.segment(frame), CleanConfig(score_threshold=MIN_SCORE))
+        found = clean_instances(frame, segmenter.segment(frame), config)
         result[name] = measure(found, objects, ignored)
     return {"model_sha256": model_hash(), "frames": result}
 
