@@ -239,7 +239,7 @@ def test_two_nodes_in_namespaces_keep_their_names_apart():
         assert (left.stop(), right.stop()) == (0, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_node_cleanly_while_its_engine_computes_in_bfloat16(number):
     """The matrix unit of newer CPUs makes the frame of a signal larger than many a handler's stack."""
     names = "-p", "segmenter:=outside", "-p", "mask_classes:=mug"
