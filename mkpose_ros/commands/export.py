@@ -111,16 +111,23 @@ def _inputs(checkpoint: Path, folders: tuple[Path, ...], limit: int, seed: int) 
 
 def _accuracy(engine: PoseEngine, held_out: tuple) -> dict[str, float]:
     """The figures of training.metrics.summary of an exported file, for the poses that the node gives."""
+    from mkpose_ros.inference.refinement import Refiner, mean_token
     from mkpose_ros.training.metrics import summary
+    from mkpose_ros.training.refinement import refined
     from mkpose_ros.training.validate import errors_of, fused
 
     inputs, crops = held_out
-    outputs = engine.infer(inputs)
+    outputs, metadata = engine.infer(inputs), engine.metadata
     engine.close()
     names = {"rotation": "rotation", "translation_m": "translation", "size_m": "size", "keypoints_m": "keypoints"}
     predictions = {key: outputs[name] for key, name in names.items()}
     predictions |= {"nocs": outputs["nocs"], "axis_symmetric_logit": outputs["axis_symmetric"] - 0.5}
-    return summary(errors_of(fused(predictions, crops), crops))
+    predictions |= {"log_variance": outputs["log_variance"], "text": mean_token(inputs["text"], inputs["text_mask"])}
+    predictions = fused(predictions, crops)
+    refiner = Refiner.from_metadata(metadata.calibration.get("refiner"))
+    if refiner is not None:
+        predictions = refined(predictions, crops, refiner, n_points=metadata.n_points, trained=metadata.categories)
+    return summary(errors_of(predictions, crops))
 
 
 def _print(results: list[dict[str, Any]], json_file: str | None) -> None:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mkpose_ros.categories import Category, load_categories
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.base import PoseEngine
 from mkpose_ros.inference.covariance import Calibration, pose_covariances
 from mkpose_ros.inference.crops import CropBatch, make_crops
 from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
+from mkpose_ros.inference.refinement import BoxPose, Refiner, Seen, mean_token
 from mkpose_ros.inference.text_features import TextFeatures
-from mkpose_ros.types import Instance, ObjectPose, RgbdFrame
+from mkpose_ros.types import Instance, ObjectPose, RgbdFrame, Symmetry
 
 __all__ = ["UNKNOWN_CATEGORY", "PoseEstimator", "PreparedBatch"]
 
@@ -57,7 +58,7 @@ class PoseEstimator:
     ) -> None:
         """``categories``: None for the shipped ones. ``unknown_category``: one of UNKNOWN_CATEGORY.
 
-        ``calibration``: None for the model's own; it also says whether the pose is the head's or fused.
+        ``calibration``: None for the model's own; it also says whether the pose is the head's, fused or refined.
         """
         if unknown_category not in UNKNOWN_CATEGORY:
             raise InputError(f"unknown_category is {unknown_category!r}, expected {' or '.join(UNKNOWN_CATEGORY)}")
@@ -68,6 +69,7 @@ class PoseEstimator:
         self._unknown_category = unknown_category
         self._seed = seed
         self._calibration = calibration or Calibration.from_metadata(engine.metadata.calibration)
+        self._refiner = self._own_refiner() if self._calibration.pose_source == "refined" else None
         self._compare_text_with_training()
 
     def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:
@@ -116,7 +118,37 @@ class PoseEstimator:
         if not good:
             return []
         rows = {name: value[good] for name, value in values.items()}
-        return self._poses([batch.instances[i] for i in good], rows, centroids_m[good])
+        inputs = {name: value[good] for name, value in batch.inputs.items()}
+        return self._poses([batch.instances[i] for i in good], inputs, rows, centroids_m[good])
+
+    def _own_refiner(self) -> Refiner:
+        refiner = Refiner.from_metadata(self.engine.metadata.calibration.get("refiner"))
+        if refiner is None:
+            raise ModelError(f"model {self.engine.metadata.size} has no refiner: run `mkpose train --ship` again")
+        return refiner
+
+    def _boxes(
+        self,
+        instances: Sequence[Instance],
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray],
+        symmetries: Sequence[Symmetry],
+    ) -> tuple[BoxPose, np.ndarray]:
+        """The boxes by the calibration's pose source, and how far (B, 2) the network's two answers are apart."""
+        rotation, t, size_m = project_to_rotation(values["rotation"]), values["translation"], values["size"]
+        if self._calibration.pose_source == "head":
+            return BoxPose(rotation, t, size_m), np.zeros((len(instances), 2))
+        fused = fuse_poses(rotation, t, size_m, values["keypoints"], values["nocs"], symmetries)
+        pose = BoxPose(fused.rotation, fused.translation_m, size_m)
+        if self._refiner is not None:
+            seen = Seen(
+                inputs["points"], inputs["pixels"], inputs["image"], values["keypoints"], values["nocs"], rotation, t,
+                values["log_variance"], fused.disagreement, mean_token(inputs["text"], inputs["text_mask"]),
+            )  # fmt: skip
+            pose = self._refiner(
+                pose, seen, np.array([i.category in self.engine.metadata.categories for i in instances])
+            )
+        return pose, fused.disagreement
 
     def _compare_text_with_training(self) -> None:
         metadata = self.engine.metadata
@@ -132,25 +164,24 @@ class PoseEstimator:
             )
 
     def _poses(
-        self, instances: Sequence[Instance], values: Mapping[str, np.ndarray], centroids_m: np.ndarray
+        self,
+        instances: Sequence[Instance],
+        inputs: Mapping[str, np.ndarray],
+        values: Mapping[str, np.ndarray],
+        centroids_m: np.ndarray,
     ) -> list[ObjectPose]:
         """Poses of checked answers, all arrays with one row per instance."""
         categories = [self._categories.get(i.category) for i in instances]
         symmetries = [seen_symmetry(c, p) for c, p in zip(categories, values["axis_symmetric"].tolist(), strict=True)]
-        rotations, translations_m = project_to_rotation(values["rotation"]), values["translation"]
-        apart = np.zeros((len(instances), 2))
-        if self._calibration.pose_source == "fused":
-            rotations, translations_m, apart = fuse_poses(
-                rotations, translations_m, values["size"], values["keypoints"], values["nocs"], symmetries
-            )
+        pose, apart = self._boxes(instances, inputs, values, symmetries)
         variances = self._calibration.variance(values["log_variance"], apart)
-        covariances = pose_covariances(variances, rotations, symmetries)
+        covariances = pose_covariances(variances, pose.rotation, symmetries)
         return [
             ObjectPose(
                 category=instance.category,
                 score=instance.score,
-                T_cam_obj=compose_pose(rotations[i], centroids_m[i] + translations_m[i]),
-                size_m=values["size"][i],
+                T_cam_obj=compose_pose(pose.rotation[i], centroids_m[i] + pose.translation_m[i]),
+                size_m=pose.size_m[i],
                 covariance=covariances[i],
                 symmetry=symmetries[i],
                 box2d=instance.box2d,

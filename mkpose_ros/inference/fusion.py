@@ -14,7 +14,8 @@ from mkpose_ros.types import Symmetry
 
 __all__ = ["POSE_SOURCES", "FusedPoses", "fuse_poses", "seen_symmetry"]
 
-POSE_SOURCES = ("head", "fused")  # whose pose a model gives; its calibration, which belongs to one, says which
+# Whose pose a model gives; its calibration, which belongs to one, says which.
+POSE_SOURCES = ("head", "fused", "refined")
 HEAD_WEIGHT = 0.1  # of the head's rotation beside the fit's; docs/model.md has the measurement
 
 

@@ -50,9 +50,10 @@ def compare(
         "mean shape by ICP, 24 starts": _Yardstick(MeanShapeIcp(_template)),
         "NOCS and Umeyama": _NocsUmeyama(_estimator(engine, "head")),
         "the pose head alone": _estimator(engine, "head"),
-        f"MK-Pose `{engine.metadata.size}`": _estimator(engine, "fused"),
+        "head and keypoints fused": _estimator(engine, "fused"),
+        f"MK-Pose `{engine.metadata.size}`": _estimator(engine),
     }
-    methods |= {name: _estimator(open_engine(path), "fused") for name, path in (also or {}).items()}
+    methods |= {name: _estimator(open_engine(path)) for name, path in (also or {}).items()}
     protocol = protocol_for(dataset.categories)
     trained = engine.metadata.categories or protocol.categories
     rows = {}
@@ -99,9 +100,14 @@ def _metrics(report: Report, members: Sequence[str]) -> dict[str, float]:
     return result
 
 
-def _estimator(engine: PoseEngine, source: str) -> PoseEstimator:
-    """The node's estimator, its pose taken from `source` (one of inference.fusion.POSE_SOURCES)."""
-    calibration = replace(Calibration.from_metadata(engine.metadata.calibration), pose_source=source)
+def _estimator(engine: PoseEngine, source: str | None = None) -> PoseEstimator:
+    """The node's estimator, its pose taken from `source` (one of inference.fusion.POSE_SOURCES).
+
+    None: as the model was shipped, or fused for one that was not (a run's weights).
+    """
+    calibration = Calibration.from_metadata(engine.metadata.calibration)
+    if source or not engine.metadata.calibration:
+        calibration = replace(calibration, pose_source=source or "fused")
     return PoseEstimator(engine, load_text_features(), unknown_category="skip", calibration=calibration)
 
 

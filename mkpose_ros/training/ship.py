@@ -12,17 +12,21 @@ import torch
 
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.errors import MkposeError
+from mkpose_ros.inference.refinement import Refiner
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.network.export import export_onnx
 from mkpose_ros.network.model import MKPose, load_checkpoint, save_checkpoint
 from mkpose_ros.training.batches import TextTable, symmetries_of
 from mkpose_ros.training.calibrate import Calibration, coverage, error_components, fit_calibration
 from mkpose_ros.training.card import write_card
-from mkpose_ros.training.config import load_train_config
+from mkpose_ros.training.config import TrainConfig, load_train_config
 from mkpose_ros.training.metrics import PoseErrors, per_category, summary
+from mkpose_ros.training.refinement import fit_refiner, refined
 from mkpose_ros.training.validate import Predictions, errors_of, fused, load_crops, predict
 
 __all__ = ["Shipment", "ship"]
+
+REFINER_CROPS = 16000  # a refiner is fitted to at most so many training crops
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,22 @@ def ship(run: Path, folder: Path, overrides: Sequence[str] = ()) -> Shipment:
             f"{run}: no held-out crops in {config.data.val_shards}; render some with `mkpose train --render`"
         )
     text = load_text_features(config.text_features or None)
-    cpu = torch.device("cpu")
-    predictions = fused(predict(model, crops, TextTable(text, cpu), cpu, model.config), crops)
-    calibration, covered = _calibrate(predictions, crops)
-    errors = errors_of(predictions, crops)
+    table = TextTable(text, torch.device("cpu"))
     trained = sorted(set(text.names) - set(config.data.exclude))
+    predictions, refiner = _predictions(model, crops, table), _refiner(model, config, table)
+    if refiner is not None:
+        predictions = refined(predictions, crops, refiner, n_points=model.config.n_points, trained=trained)
+    calibration, covered = _calibrate(predictions, crops, "fused" if refiner is None else "refined")
+    errors = errors_of(predictions, crops)
     training["data"] = "live scenes" if config.data.live_workers else "cached scenes"
     extra = {
         "categories": trained,
         "text_hash": text.fingerprint(trained),
-        "calibration": {**calibration.to_metadata(), "coverage_percent": covered},
+        "calibration": {
+            **calibration.to_metadata(),
+            **({} if refiner is None else {"refiner": refiner.to_metadata()}),
+            "coverage_percent": covered,
+        },
         "training": training,
     }
     save_checkpoint(model, folder / "model.safetensors", extra)
@@ -85,7 +95,22 @@ def _best_model(run: Path) -> tuple[MKPose, dict[str, Any]]:
     return model, dict(extra["training"])
 
 
-def _calibrate(predictions: Predictions, crops: CropSamples) -> tuple[Calibration, dict[str, dict[str, float]]]:
+def _predictions(model: MKPose, crops: CropSamples, text: TextTable) -> Predictions:
+    return fused(predict(model, crops, text, torch.device("cpu"), model.config), crops)
+
+
+def _refiner(model: MKPose, config: TrainConfig, text: TextTable) -> Refiner | None:
+    """Fitted to the training crops; None where they were rendered live and are gone."""
+    crops = load_crops(config.data.shards, limit=REFINER_CROPS)
+    if crops is None:
+        return None
+    crops = crops.take(np.flatnonzero(~np.isin(crops.category, config.data.exclude)))
+    return fit_refiner(_predictions(model, crops, text), crops, n_points=model.config.n_points)
+
+
+def _calibrate(
+    predictions: Predictions, crops: CropSamples, pose_source: str
+) -> tuple[Calibration, dict[str, dict[str, float]]]:
     errors = error_components(
         predictions["rotation"],
         predictions["translation_m"],
@@ -96,6 +121,6 @@ def _calibrate(predictions: Predictions, crops: CropSamples) -> tuple[Calibratio
     log_variance, disagreement = predictions["log_variance"], predictions["disagreement"]
     order = np.random.default_rng(0).permutation(len(errors))  # neighbours are of one scene
     fit, check = order[::2], order[1::2]
-    calibration = fit_calibration(errors[fit], log_variance[fit], disagreement[fit])
+    calibration = fit_calibration(errors[fit], log_variance[fit], disagreement[fit], pose_source)
     variance = calibration.variance(log_variance[check], disagreement[check])
     return calibration, coverage(errors[check], variance, calibration.tail)

@@ -12,6 +12,7 @@ from mkpose_ros.categories import load_categories
 from mkpose_ros.datasets.samples import CropSamples, concatenate
 from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
 from mkpose_ros.network.config import ModelConfig
+from mkpose_ros.network.keypoints import masked_mean
 from mkpose_ros.training.augment import farthest_first, subset_points
 from mkpose_ros.training.batches import TextTable, symmetries_of, to_batch
 from mkpose_ros.training.config import TrainConfig
@@ -20,8 +21,8 @@ from mkpose_ros.training.shards import list_shards, read_shard
 
 __all__ = ["Predictions", "Validator", "errors_of", "fused", "load_crops", "predict"]
 
-# rotation, translation_m, size_m, log_variance, axis_symmetric_logit, keypoints_m, nocs, and of fused() disagreement:
-# one row per sample
+# rotation, translation_m, size_m, log_variance, axis_symmetric_logit, keypoints_m, nocs, text (the mean token), and of
+# fused() head_rotation, head_translation_m and disagreement: one row per sample
 Predictions = dict[str, np.ndarray]
 
 
@@ -78,14 +79,17 @@ def predict(
     for rows in _slices(len(samples), batch):
         part = samples.take(rows)
         inputs = farthest_first(subset_points(to_batch(part, device), config.n_points), config.point[0].points)
-        output = model(inputs.image, inputs.points_m, inputs.pixels, *text(part.category.tolist()))
+        tokens, mask = text(part.category.tolist())
+        output = model(inputs.image, inputs.points_m, inputs.pixels, tokens, mask)
         names = ("rotation", "translation_m", "size_m", "log_variance", "axis_symmetric_logit", "keypoints_m", "nocs")
         parts.append({name: getattr(output, name).float().cpu().numpy() for name in names})
+        parts[-1]["text"] = masked_mean(tokens, mask).cpu().numpy()
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 def fused(predictions: Predictions, samples: CropSamples) -> Predictions:
-    """Predictions with the pose that the node gives, of the head and the keypoints together; and `disagreement`."""
+    """Predictions with the pose of the head and the keypoints together; the head's own is `head_...` then, and how far
+    the two are apart is `disagreement`."""
     categories = load_categories()
     symmetries = [
         seen_symmetry(categories.get(name), float(logit > 0.0))
@@ -93,7 +97,8 @@ def fused(predictions: Predictions, samples: CropSamples) -> Predictions:
     ]
     names = ("rotation", "translation_m", "size_m", "keypoints_m", "nocs")
     found = fuse_poses(*(predictions[name] for name in names), symmetries)
-    return {**predictions, **found._asdict()}
+    head = {f"head_{name}": predictions[name] for name in ("rotation", "translation_m")}
+    return {**predictions, **head, **found._asdict()}
 
 
 def errors_of(predictions: Predictions, samples: CropSamples) -> PoseErrors:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mkpose_ros.errors import InputError
+from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, Calibration, pose_covariances
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
+from mkpose_ros.inference.refinement import CELLS, Refiner
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame, Symmetry
 
 HEIGHT, WIDTH = 120, 160
@@ -264,3 +265,34 @@ def test_an_instance_may_not_change(make_engine, text_features):
     before = replace(instance, mask=instance.mask.copy())
     PoseEstimator(make_engine(), text_features).estimate(_frame(), [instance])
     np.testing.assert_array_equal(instance.mask, before.mask)
+
+
+def _shifts_by(shift: float, features: int) -> dict:
+    """A refiner's metadata that moves each box along its own axes by as many half-sizes, whatever it sees."""
+    bias = np.concatenate([np.full(3, shift), np.zeros(6)])
+    return Refiner(np.zeros(features), np.ones(features), (np.zeros((features, 9)),), (bias,), 1).to_metadata()
+
+
+def test_the_refiner_has_the_last_word_on_categories_it_knows(make_engine, text_features):
+    features = 66 + 6 * CELLS**2 + text_features.shape[1]
+    calibration = {"pose_source": "refined", "refiner": _shifts_by(0.5, features)}
+    frame, boxes = _frame(), ((10, 10, 60, 50), (80, 10, 140, 50))
+    instances = [_instance("mug", boxes[0]), _instance("gadget", boxes[1])]
+    fused, found = (
+        PoseEstimator(
+            make_engine(
+                calibration=c,
+            ),
+            text_features,
+        ).estimate(frame, instances)
+        for c in ({"pose_source": "fused"}, calibration)
+    )
+    np.testing.assert_allclose(
+        found[0].T_cam_obj[:3, 3], fused[0].T_cam_obj[:3, 3] + fused[0].T_cam_obj[:3, :3] @ (0.25 * fused[0].size_m)
+    )
+    np.testing.assert_array_equal(found[1].T_cam_obj, fused[1].T_cam_obj)  # the model was not trained on gadgets
+
+
+def test_a_refined_pose_without_a_refiner_is_refused(make_engine, text_features):
+    with pytest.raises(ModelError, match="no refiner"):
+        PoseEstimator(make_engine(calibration={"pose_source": "refined"}), text_features)

@@ -52,7 +52,7 @@ def _made_up_samples(count: int, *, crop_px: int = 32, n_points: int = 96, seed:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up_samples():
     return _made_up_samples
 

@@ -1,0 +1,172 @@
+"""A second look at a pose: how the observed points lie in the estimated box says how the box is wrong.
+
+The pose network learns its translation and size from scratch, in camera axes. In the axes of its own estimate the
+same question is far easier: the cloud should fill the box, its near faces should touch the near sides, and a turn
+shows as a slope. A small perceptron on statistics of the points in that frame answers it within microseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mkpose_ros.errors import ModelError
+from mkpose_ros.geometry.rotations import rotations_of
+
+__all__ = ["BoxPose", "Refiner", "Seen", "box_features", "corrected", "mean_token"]
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+CELLS, REACH = 6, 1.5  # of each projection's grid, which spans -REACH .. REACH half-sizes
+MOST = 4.0  # half-sizes, beyond which a statistic says no more
+LARGEST_CORRECTION = 1.5  # half-sizes, log ratio, radians
+TEXT_LENGTH = 4.0  # of text features, so that each counts like the other statistics
+_VIEWS = ((0, 1), (0, 2), (1, 2))  # the planes of the projections
+
+
+class BoxPose(NamedTuple):
+    """B boxes relative to the cloud's origin, metres."""
+
+    rotation: np.ndarray  # (B, 3, 3)
+    translation_m: np.ndarray  # (B, 3)
+    size_m: np.ndarray  # (B, 3)
+
+
+class Seen(NamedTuple):
+    """What is known of the same B objects besides; camera axes, metres."""
+
+    points_m: np.ndarray  # (B, N, 3)
+    pixels: np.ndarray  # (B, N, 2) where they lie in the crop, in [-1, 1]
+    image: np.ndarray  # (B, S, S, 3) uint8
+    keypoints_m: np.ndarray  # (B, K, 3)
+    nocs: np.ndarray  # (B, K, 3)
+    head_rotation: np.ndarray  # (B, 3, 3) of the pose head alone
+    head_translation_m: np.ndarray  # (B, 3)
+    log_variance: np.ndarray  # (B, 6)
+    disagreement: np.ndarray  # (B, 2)
+    text: np.ndarray  # (B, D) mean token of the category's description
+
+
+def box_features(pose: BoxPose, seen: Seen) -> np.ndarray:
+    """(B, F) float32, all free of the object's place and, but for one, of its scale."""
+    R, size_m = pose.rotation.astype(np.float32), pose.size_m.astype(np.float32)
+    t = pose.translation_m.astype(np.float32)
+    diagonal = np.linalg.norm(size_m, axis=1, keepdims=True)
+    points = _in_box(seen.points_m, R, t, size_m)
+    keypoints = _in_box(seen.keypoints_m, R, t, size_m)
+    model = 2.0 * seen.nocs * (diagonal / size_m)[:, None]
+    ranks = np.rint(np.array(QUANTILES) * (points.shape[1] - 1)).astype(int)
+    ends = [f(part, axis=1) for part in (keypoints, model) for f in (np.min, np.max, np.mean)]
+    parts = [
+        *np.sort(points, axis=1)[:, ranks].transpose(1, 0, 2),
+        *ends,
+        keypoints.std(axis=1) / (model.std(axis=1) + 0.05),
+        2.0 * np.einsum("bi,bij->bj", seen.head_translation_m - t, R) / size_m,
+        np.einsum("bij,bij->bj", R, seen.head_rotation),
+        R[:, 2],  # the camera's axis as the object sees it
+        np.abs(R[:, 2]),
+        np.log(size_m / diagonal),
+        np.log(diagonal / 0.2),
+        seen.log_variance / 5.0,
+        np.log1p(seen.disagreement / (0.01, 0.1)),
+        _projections(points, _brightness(seen)),
+        seen.text / np.maximum(np.linalg.norm(seen.text, axis=1, keepdims=True), 1e-6) * TEXT_LENGTH,
+    ]
+    return np.clip(np.concatenate(parts, axis=1), -MOST, MOST).astype(np.float32)
+
+
+def corrected(pose: BoxPose, correction: np.ndarray) -> BoxPose:
+    """The pose after corrections (B, 9): shift in half-sizes and log growth along the box's axes, and a turn in rad."""
+    shift, growth, turn = np.split(np.clip(correction, -LARGEST_CORRECTION, LARGEST_CORRECTION), 3, axis=1)
+    moved = np.einsum("bij,bj->bi", pose.rotation, 0.5 * shift * pose.size_m)
+    return BoxPose(pose.rotation @ rotations_of(turn), pose.translation_m + moved, pose.size_m * np.exp(growth))
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A perceptron with ReLU from box_features, centred and scaled, to corrections, applied `rounds` times."""
+
+    mean: np.ndarray  # (F,)
+    scale: np.ndarray  # (F,)
+    weights: tuple[np.ndarray, ...]  # (inputs, outputs) of each layer
+    biases: tuple[np.ndarray, ...]
+    rounds: int = 2
+
+    def __call__(self, pose: BoxPose, seen: Seen, known: np.ndarray) -> BoxPose:
+        """The corrected pose of those of B objects that are `known` (B,): of a category that it was fitted to."""
+        start = pose
+        for _ in range(self.rounds):
+            x = (box_features(pose, seen) - self.mean) / self.scale
+            for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                x = (np.maximum(x, 0.0) if i else x) @ weight + bias
+            pose = corrected(pose, x.astype(np.float64))
+        rows = known[:, None]
+        return BoxPose(
+            np.where(rows[..., None], pose.rotation, start.rotation),
+            np.where(rows, pose.translation_m, start.translation_m),
+            np.where(rows, pose.size_m, start.size_m),
+        )
+
+    @classmethod
+    def from_metadata(cls, values: Mapping[str, Any] | None) -> Refiner | None:
+        """Of `to_metadata`; None of None. Raises ModelError for values that are none."""
+        if values is None:
+            return None
+        try:
+            shapes = [tuple(shape) for shape in values["shapes"]]
+            flat = np.frombuffer(base64.b64decode(values["float16"]), "<f2").astype(np.float32)
+            arrays = np.split(flat, np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1])
+            mean, scale, *layers = (a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True))
+            weights, biases, rounds = tuple(layers[::2]), tuple(layers[1::2]), int(values["rounds"])
+            if weights[0].shape[0] != len(mean) or len(scale) != len(mean) or weights[-1].shape[1] != 9:
+                raise ValueError(f"layers {shapes}")
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"model refiner: {error}; run `mkpose train --ship` again") from error
+        return cls(mean, scale, weights, biases, rounds)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain values for `from_metadata`; numbers lose what half precision does not hold."""
+        layers = [a for pair in zip(self.weights, self.biases, strict=True) for a in pair]
+        arrays = [self.mean, self.scale, *layers]
+        flat = np.concatenate([a.ravel() for a in arrays]).astype("<f2")
+        return {
+            "rounds": self.rounds,
+            "shapes": [list(a.shape) for a in arrays],
+            "float16": base64.b64encode(flat.tobytes()).decode(),
+        }
+
+
+def mean_token(text: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mean (B, D) of the tokens (B, T, D) whose mask (B, T) is 1."""
+    return np.einsum("bt,btd->bd", mask, text) / np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+
+
+def _in_box(points_m: np.ndarray, R: np.ndarray, t: np.ndarray, size_m: np.ndarray) -> np.ndarray:
+    """Points (B, N, 3) in the box's axes and half-sizes: its faces are at -1 and 1."""
+    return (points_m - t[:, None]).astype(np.float32) @ R * (2.0 / size_m)[:, None]
+
+
+def _brightness(seen: Seen) -> np.ndarray:
+    """(B, N) of the pixel under each point, in standard deviations from the object's mean."""
+    side = seen.image.shape[1]
+    column, row = np.moveaxis(np.clip((seen.pixels + 1.0) * (side / 2), 0, side - 1).astype(int), -1, 0)
+    value = seen.image[np.arange(len(row))[:, None], row, column].astype(np.float32).sum(axis=-1)
+    return (value - value.mean(axis=1, keepdims=True)) / (value.std(axis=1, keepdims=True) + 15.0)
+
+
+def _projections(points: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+    """(B, 6 CELLS^2): how many of the points each cell of three grids holds, and how bright they are."""
+    b, n = points.shape[:2]
+    cell = np.clip((points + REACH) * (CELLS / (2 * REACH)), 0, CELLS - 1).astype(int)
+    first = (np.arange(b) * CELLS**2)[:, None]
+    grids = first + b * CELLS**2 * np.arange(len(_VIEWS))[:, None, None]
+    index = np.stack([cell[..., u] * CELLS + cell[..., v] for u, v in _VIEWS]) + grids
+    weight = np.tile(brightness, (3, 1)).ravel()
+    total = 3 * b * CELLS**2
+    share = np.bincount(index.ravel(), minlength=total) / n
+    light = np.bincount(index.ravel(), weight, minlength=total) / n
+    both = np.stack([np.sqrt(share), np.sign(light) * np.sqrt(np.abs(light))])  # small counts matter too
+    return both.reshape(2, 3, b, CELLS**2).transpose(2, 0, 1, 3).reshape(b, 6 * CELLS**2)
