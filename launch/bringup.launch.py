@@ -64,6 +64,7 @@ def start(context: LaunchContext) -> list:
     remaps = {**preset.get("topics", {}), **{TOPICS[name]: given[name] for name in TOPICS if given[name]}}
     parameters = {name: given[name] for name in PARAMETERS if given[name]}
     parameters["use_sim_time"] = given["use_sim_time"].lower() == "true"
+    transport = {profile_variable(): os.path.join(SHARE, "config", "fastdds.xml")}
     node = LifecycleNode(
         package="mkpose_ros",
         executable="mkpose_node",
@@ -71,7 +72,7 @@ def start(context: LaunchContext) -> list:
         namespace=given["namespace"],
         parameters=[given["params_file"], preset.get("parameters", {}), parameters],
         remappings=[*remaps.items(), ("diagnostics", "/diagnostics")],
-        additional_env={profile_variable(): os.path.join(SHARE, "config", "fastdds.xml")},
+        additional_env=transport,
         respawn=True,
         respawn_delay=5.0,  # longer than the lease in config/fastdds.xml
         output="screen",
@@ -79,9 +80,26 @@ def start(context: LaunchContext) -> list:
     # The handlers must be in place before the node starts.
     actions = [*lifecycle_handlers(node), node] if given["autostart"].lower() == "true" else [node]
     if given["rviz"].lower() == "true":
-        rviz = ["-d", os.path.join(SHARE, "config", "mkpose.rviz")]
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=rviz, respawn=True))
+        config, frame = os.path.join(SHARE, "config", "mkpose.rviz"), preset.get("frame")
+        actions.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", config, *(["-f", frame] if frame else [])],
+                remappings=rviz_remappings(given["namespace"], remaps),
+                additional_env=transport,
+                respawn=True,
+            )
+        )
     return actions
+
+
+def rviz_remappings(namespace: str, remaps: dict) -> list:
+    """Moves the topics of config/mkpose.rviz to where a node of this namespace and these remaps has them."""
+    root = f"/{namespace.strip('/')}".rstrip("/")
+    moved = {f"/{topic}": remaps.get(topic, topic) for topic in TOPICS.values()}
+    moved |= {f"/mkpose/{name}": f"mkpose/{name}" for name in ("markers", "overlay", "poses")}
+    return [(name, topic if topic.startswith("/") else f"{root}/{topic}") for name, topic in moved.items()]
 
 
 def lifecycle_handlers(node: LifecycleNode) -> list:
