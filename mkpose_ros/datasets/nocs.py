@@ -18,7 +18,7 @@ from mkpose_ros.datasets.images import read_color, read_depth_m, read_mask, read
 from mkpose_ros.datasets.nocs_files import DETECTION_FOLDERS, composed_depth_files, find_above, read_meta, result_pickle
 from mkpose_ros.datasets.nocs_truth import TruthSources, read_truths
 from mkpose_ros.errors import InputError
-from mkpose_ros.types import CameraIntrinsics, FrameSample, RgbdFrame
+from mkpose_ros.types import CameraIntrinsics, FrameSample, ObjectTruth, RgbdFrame
 
 __all__ = ["CAMERA25_INTRINSICS", "REAL275_INTRINSICS", "NocsFrame", "find_stems", "open_nocs"]
 
@@ -117,7 +117,7 @@ class NocsFrame:
         objects = ()
         if ids.any():
             sources = TruthSources(self.stem, self.kind, frame, ids, nocs)
-            objects = tuple(read_truths(sources, faults))
+            objects = _truths(sources, faults)
         else:
             faults.note(self.file("_mask.png"), "the mask holds no instance")
         return FrameSample(frame, ids, objects, self.name, nocs, read_detections(self.stem, self.kind, shape, faults))
@@ -153,6 +153,15 @@ class NocsFrame:
         if nocs is not None:
             nocs[ids == 0] = 0.0
         return ids, nocs
+
+
+def _truths(sources: TruthSources, faults: Faults) -> tuple[ObjectTruth, ...]:
+    try:
+        return tuple(read_truths(sources, faults))
+    except InputError:
+        raise
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # a field of an unexpected shape or type
+        raise InputError(f"{sources.file('_label.pkl')} or its kin (gts): {error!r}; expected NOCS labels") from error
 
 
 def _read_intrinsics(path: Path, shape: tuple[int, int]) -> CameraIntrinsics:
