@@ -12,6 +12,7 @@ import numpy as np
 
 from mkpose_ros.categories import load_categories
 from mkpose_ros.errors import InputError
+from mkpose_ros.geometry.depth import fill_holes
 from mkpose_ros.geometry.rotations import project_to_rotation
 from mkpose_ros.types import FrameSample, ObjectTruth, Symmetry
 
@@ -84,6 +85,10 @@ class Dataset(Sequence[FrameSample]):
             return Dataset(self.name, self.categories, self.frames[index])
         return self.frames[index].load(self.faults)
 
+    def filled(self) -> Dataset:
+        """The same frames with narrow holes in their depth closed."""
+        return Dataset(self.name, self.categories, [_Filled(frame) for frame in self.frames])
+
     def readable(self) -> Iterator[FrameSample]:
         """Every frame that can be read, in order; the others are noted in `faults`."""
         for frame in self.frames:
@@ -91,6 +96,28 @@ class Dataset(Sequence[FrameSample]):
                 yield frame.load(self.faults)
             except InputError as error:
                 self.faults.note(frame.name, str(error))
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A frame whose depth has its narrow holes closed when it is read."""
+
+    source: FrameSource
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def split(self) -> str:
+        return self.source.split
+
+    def companions(self) -> dict[str, bool]:
+        return self.source.companions()
+
+    def load(self, faults: Faults) -> FrameSample:
+        sample = self.source.load(faults)
+        return replace(sample, frame=replace(sample.frame, depth_m=fill_holes(sample.frame.depth_m)))
 
 
 def view_symmetry(category: str, handle_visible: bool) -> Symmetry:

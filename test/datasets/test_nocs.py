@@ -46,6 +46,21 @@ def test_our_own_frame_comes_back_as_it_was_written(tmp_path):
     assert sample.objects[0].symmetry == Symmetry()
 
 
+def test_narrow_holes_are_closed_on_request_and_nothing_else_changes(tmp_path):
+    stem = drawn.own_frame(tmp_path)
+    path = f"{stem}_depth.png"
+    depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    depth[60:63, 20:23] = 0
+    cv2.imwrite(path, depth)
+    plain, filled = open_dataset(tmp_path)[:][0], open_dataset(tmp_path, fill_depth=True)[:][0]
+    assert (plain.frame.depth_m[60:63, 20:23] == 0.0).all()
+    assert filled.frame.depth_m[60:63, 20:23] == pytest.approx(1.6)
+    assert (filled.frame.depth_m == plain.frame.depth_m).sum() == depth.size - 9
+    assert filled.name == plain.name
+    assert_truths(filled.objects, 1e-5, 1e-6)
+    assert open_dataset(tmp_path, fill_depth=True).frames[0].companions()["_depth.png"]
+
+
 def test_a_real_frame_gets_its_poses_from_nocs_map_and_models(tmp_path):
     drawn.real_frame(tmp_path)
     dataset, sample = only_frame(tmp_path)

@@ -13,7 +13,8 @@ from mkpose_ros.evaluation import HOUSECAT6D, NOCS, Mode, evaluate
 from mkpose_ros.evaluation.average_precision import average_precision, published_average_precision
 from mkpose_ros.evaluation.errors import exact_errors, published_errors
 from mkpose_ros.evaluation.matching import match_by_iou, match_by_pose
-from mkpose_ros.types import Symmetry
+from mkpose_ros.inference.crops import make_crops
+from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame, Symmetry
 
 ALL_MODES = pytest.mark.parametrize("mode", list(Mode), ids=lambda m: m.value)
 CAMERA, BOTTLE, MUG = (NOCS.categories.index(c) for c in ("camera", "bottle", "mug"))
@@ -213,6 +214,20 @@ def test_average_precision_by_hand():
     expected = 0.25 * 1.0 + 0.25 * 2.0 / 3.0  # two of four objects found
     assert average_precision(hits, scores, 4) == pytest.approx(expected)
     assert published_average_precision(hits, scores, 4) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("distance_m", [0.6, 2.9, 3.1, 7.0])
+def test_an_object_beyond_3_m_keeps_its_points_and_scores_as_a_near_one(distance_m):
+    k = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
+    frame = RgbdFrame(np.zeros((480, 640, 3), np.uint8), np.full((480, 640), distance_m, np.float32), k)
+    mask = np.zeros((480, 640), bool)
+    mask[100:140, 200:260] = True
+    instance = Instance(mask, np.float32([200, 100, 260, 140]), "camera", 1.0)
+    crops = make_crops(frame, [instance], crop_px=64, n_points=256, rng=np.random.default_rng(0))
+    assert (crops.points_m + crops.centroid_m[:, None])[..., 2] == pytest.approx(distance_m)
+    poses, truths = [[prediction(pose_at((0.01, 0, distance_m)))]], [[truth(pose_at((0, 0, distance_m)))]]
+    assert evaluate(poses, truths, "exact").ap["iou75"][CAMERA] == 100.0
+    assert evaluate(poses, truths, "exact").ap["5d2cm"][CAMERA] == 100.0
 
 
 def test_categories_outside_the_protocol_are_ignored():
