@@ -42,7 +42,7 @@ class Steadiness:
     mean_jitter_deg: float  # feels the flips, which a median does not
     jitter_mm: float  # the same of the centre
     flips: int  # turns of the error by more than FLIP_DEG between neighbouring frames
-    spin_deg: float  # largest turn about a continuous axis between neighbouring frames
+    spin_deg: float  # largest turn about a continuous axis between neighbouring frames with the same id
 
     def as_dict(self) -> dict[str, float]:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {
@@ -132,7 +132,8 @@ def _add_step(sums: _Sums, a: Seen, b: Seen) -> None:
     turn_deg = np.degrees(symmetric_rotation_error_rad(E_a, E_b, a.truth.symmetry))
     sums.jitter_deg.append(turn_deg)
     sums.jitter_mm.append(1e3 * np.linalg.norm(shift_b - shift_a))
-    if turn_deg < FLIP_DEG:  # a flip has no turn about its own axis
+    # A flip has no turn about its own axis; another id is another track, counted as a switch.
+    if turn_deg < FLIP_DEG and a.pose.track_id == b.pose.track_id:
         known = (set(s.infinite_axes) for s in (a.truth.symmetry, b.truth.symmetry, a.pose.symmetry, b.pose.symmetry))
         for axis in set.intersection(*known):
             sums.spins_deg.append(float(np.degrees(abs(twist_rad(E_a.T @ E_b, AXES[axis])))))

@@ -147,6 +147,8 @@ class FilterBank:
         noise[turned, 3:, 3:] = _UNKNOWN_TURN
         taken = ~(far | lost)
         self._absorb(rows[taken], differences[taken], noise[taken])
+        # A turn within the symmetry tells nothing, and a track that has tilted would take one: no bottle spins.
+        self._rotation[rows] = orthonormal(align_all(self._rotation[rows], predicted, symmetries))
         self._resize(rows[taken & ~turned], sizes_m[taken & ~turned])
 
     def _reset(self, rows: np.ndarray, poses: np.ndarray, covariances: np.ndarray) -> None:

@@ -16,7 +16,9 @@ from mkpose_ros.types import ObjectPose, RgbdFrame
 
 __all__ = ["Tracker"]
 
-_OTHER_CATEGORY_COST = 0.5  # of a pair, beside a distance of up to 1 and a missing overlap of up to 1
+# Of a pair, beside a distance of up to 1 and a missing overlap of up to 1:
+_OTHER_CATEGORY_COST = 0.5
+_YOUNG_COST = 0.5  # with a track seen once, less the oftener it was: of two at one place the older one goes on
 _FRESH_NS = 300_000_000  # a mask is compared with the next one for this long; then the camera may have moved on
 
 
@@ -142,7 +144,8 @@ class Tracker:
         known_px = np.array([track.area_px for track in self._tracks])
         overlaps = mask_iou([track.last for track in self._tracks], known_px, objects, areas_px, near)
         alike = np.where(fresh, overlaps >= config.other_category_iou, distances <= config.other_category_distance)
-        costs = distances + (1.0 - overlaps) + _OTHER_CATEGORY_COST * ~same
+        young = np.array([[1.0 / track.hits] for track in self._tracks])
+        costs = distances + (1.0 - overlaps) + _OTHER_CATEGORY_COST * ~same + _YOUNG_COST * young
         return associate(costs, near & (same | alike))
 
     def _see(self, row: int, detection: ObjectPose, stamp_ns: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mkpose_ros.geometry.rotations import compose_pose, invert_pose, rotation_angle_rad
-from mkpose_ros.geometry.symmetry import symmetric_rotation_error_rad
+from mkpose_ros.geometry.symmetry import AXES, symmetric_rotation_error_rad, twist_rad
 from mkpose_ros.tracking import Tracker, TrackerConfig
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, RgbdFrame, Symmetry
 
@@ -105,6 +105,33 @@ def test_a_symmetric_bottle_never_spins(world):
     relative = [truth[:3, :3].T @ tracked[:3, :3] for truth, _, tracked, _ in history["bottle"]]
     turns = [float(rotation_angle_rad(a, b)) for a, b in itertools.pairwise(relative)]
     assert max(turns) < np.radians(12)  # raw turns are uniform over 180 degrees
+
+
+def test_a_bottle_that_is_tipped_over_takes_no_turn_about_its_axis():
+    """Its covariance says that this turn is unknown: of the axis as it was then, and the axis has moved since."""
+    tracker, rng, published = Tracker(), np.random.default_rng(11), []
+    for k in range(60):
+        tilt = Rotation.from_rotvec([0.0, 0.0, 0.03 * max(k - 20, 0)]).as_matrix()
+        pose = _object("bottle", _measure(rng, compose_pose(tilt, [0, 0, 1.0]), ROUND), symmetry=ROUND)
+        R = pose.T_cam_obj[:3, :3]
+        covariance = np.diag([1e-5] * 3 + [0.0] * 3)
+        covariance[3:, 3:] = R @ np.diag([0.003, np.pi**2 / 3, 0.003]) @ R.T
+        (out,) = tracker.update(_at(k * PERIOD_NS), [replace(pose, covariance=covariance)])
+        published.append(out.T_cam_obj[:3, :3])
+    twists = [float(abs(twist_rad(a.T @ b, AXES["y"]))) for a, b in itertools.pairwise(published)]
+    assert max(twists) < np.radians(0.5)
+    assert symmetric_rotation_error_rad(published[-1], tilt, ROUND) < np.radians(15)
+
+
+def test_of_two_tracks_at_one_place_the_older_one_goes_on():
+    tracker = Tracker()
+    for k in range(10):
+        tracker.update(_at(k * PERIOD_NS), [_masked("bottle", 20)])
+    half = _masked("bottle", 20, x_m=0.02)
+    both = tracker.update(_at(10 * PERIOD_NS), [_masked("bottle", 20), half])  # split in two for one frame
+    assert {o.track_id for o in both} == {"bottle_1", "bottle_2"}
+    (out,) = tracker.update(_at(11 * PERIOD_NS), [_masked("bottle", 20, x_m=0.015)])  # nearer to the young one
+    assert out.track_id == "bottle_1"
 
 
 def test_ids_stay_with_their_objects_and_count_per_category():
