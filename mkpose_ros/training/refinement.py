@@ -24,7 +24,7 @@ class RefinerConfig(NamedTuple):
     """How a refiner is fitted."""
 
     hidden: int = 128
-    steps: int = 4000
+    visits: int = 43  # of each pose; 4000 steps for 16000 crops
     batch: int = 512
     lr: float = 3e-3
     weight_decay: float = 0.05
@@ -92,8 +92,9 @@ def _fit(x: torch.Tensor, y: torch.Tensor, config: RefinerConfig) -> torch.nn.Se
         net = mlp(x.shape[1], config.hidden, config.hidden, y.shape[1])
         net.insert(2, torch.nn.Dropout(config.dropout))
         optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-        for _ in range(config.steps):
+        steps = -(-config.visits * len(x) // config.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
             rows = torch.randint(len(x), (config.batch,))
             loss = F.smooth_l1_loss(net(x[rows]), y[rows], beta=0.1)
             optimizer.zero_grad()

@@ -90,7 +90,7 @@ def test_quantiles_and_grids_are_those_of_numpy(made_up_samples):
 @pytest.fixture(scope="module")
 def fitted(made_up_samples):
     crops = made_up_samples(600)
-    config = RefinerConfig(hidden=48, steps=600, batch=128)
+    config = RefinerConfig(hidden=48, batch=128)
     return fit_refiner(_disturbed(crops), crops, config, n_points=POINTS)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mkpose_ros.errors import MkposeError
 from mkpose_ros.inference.metadata import read_metadata
+from mkpose_ros.inference.refinement import Refiner
 from mkpose_ros.network.config import load_config
 from mkpose_ros.training.ablate import ROWS, run_ablations
 from mkpose_ros.training.calibrate import Calibration
@@ -24,6 +25,8 @@ def test_a_run_becomes_a_model_that_says_what_it_is(tiny, tmp_path):
     assert "mug" in metadata.categories
     assert not {"box", "shoe", "tube"} & set(metadata.categories)
     np.testing.assert_allclose(metadata.calibration["variance_scale"], shipment.calibration.variance_scale)
+    assert metadata.calibration["pose_source"] == "refined"
+    assert Refiner.from_metadata(metadata.calibration["refiner"]) is not None
     assert metadata.extra["training"]["steps"] == 4
     assert max(shipment.agreement["onnxruntime"].values()) < 1e-4
     card = (tmp_path / "models" / "README.md").read_text()
