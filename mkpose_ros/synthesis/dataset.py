@@ -152,6 +152,25 @@ def _claim(config: DatasetConfig) -> None:
     path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
+def _command(config: DatasetConfig) -> str:
+    """The command that writes the same frames."""
+    scene, moving = config.scene, config.sequence
+    words = ["mkpose synth", "--split", config.split, "--frames", config.frames, "--seed", config.seed]
+    options = {
+        "--size": f"{scene.width}x{scene.height}",
+        "--sensor": moving.sensor if moving else scene.sensor,
+        "--renderer": scene.renderer,
+        "--categories": ",".join(scene.categories) if scene.categories else None,
+        "--environments": scene.environments and scene.environments.name,
+        "--pictures": scene.pictures and scene.pictures.name,
+        "--sequence --rate": moving and f"{moving.rate_hz:g}",
+        "--occluder": moving and moving.occluder and "{} {}".format(*moving.occluder),
+    }
+    usual = ("640x480", "random", "opengl", None)
+    words += [f"{option} {value}" for option, value in options.items() if value not in usual]
+    return " ".join(map(str, words))
+
+
 def _write_card(config: DatasetConfig, stems: list[Path]) -> None:
     counts: dict[str, int] = {}
     sensors: dict[str, int] = {}
@@ -171,8 +190,8 @@ def _write_card(config: DatasetConfig, stems: list[Path]) -> None:
     }[scene.renderer]
     card = f"""# Synthetic RGB-D scenes, split `{config.split}`
 
-Made by `mkpose synth --split {config.split} --frames {config.frames} --seed {config.seed}`: procedural
-shapes and rooms, rendered light, simulated depth sensors. No photograph and no outside
+Made by `{_command(config)}`:
+procedural shapes and rooms, rendered light, simulated depth sensors. No photograph and no outside
 data is in it unless folders of pictures or environments were given.
 
 - {config.frames} frames of {scene.width}x{scene.height} pixels; {sum(counts.values())} objects with ground truth,

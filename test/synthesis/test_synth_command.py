@@ -37,6 +37,7 @@ def test_synth_writes_frames_card_and_json(tmp_path):
     assert report["seconds"] > 0
     card = (out / "val/README.md").read_text()
     assert "2 frames of 160x120 pixels" in card
+    assert "`mkpose synth --split val --frames 2 --seed 1 --size 160x120`" in card
     assert len(list(out.rglob("*_color.png"))) == 2
 
 
@@ -48,6 +49,8 @@ def test_synth_writes_a_sequence_with_the_camera_in_the_world(tmp_path):
     truths = [json.loads(p.read_text()) for p in sorted(tmp_path.rglob("*_truth.json"))]
     assert [t["stamp_ns"] for t in truths] == [0, 33333333]
     assert all(len(t["T_world_cam"]) == 4 for t in truths)
+    card = (tmp_path / "train/README.md").read_text()
+    assert "--size 160x120 --sensor active-stereo --sequence --rate 30 --occluder 0 1`" in card
 
 
 def children_of(pid):
