@@ -115,7 +115,7 @@ def stub_pipeline(settings):
         raise InputError("model missing: stub has no such file")
     if settings.model == "slow":
         print("stub: loading slowly", flush=True)
-        time.sleep(30)
+        time.sleep(600)  # longer than any test waits
     segmenter = StubSegmenter()
     if settings.segmenter == "outside":
         from mkpose_ros.segmentation import OutsideMasks

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rig import stamp_of
@@ -143,17 +141,14 @@ def test_old_and_future_frames_are_dropped_and_counted(rig, node):
 def test_a_slow_engine_gets_the_newest_frame_and_drops_are_counted(rig):
     before = rig.counter("dropped_busy")
     rig.detections.clear()
-    end = time.monotonic() + 2.0
-    ages = []
-    seen = 0
-    while time.monotonic() < end:  # 60 Hz into an engine that takes 150 ms
-        rig.send(1, delay_s=0.15)
+    sent = []
+    for _ in range(60):  # into an engine that takes half a second
+        sent.append(rig.send(1, delay_s=0.5))
         rig.spin(1 / 60)
-        for message in rig.detections[seen:]:
-            ages.append((rig.now_ns() - stamp_of(message)) / MS)
-        seen = len(rig.detections)
-    assert seen >= 4
-    assert sorted(ages)[len(ages) // 2] < 3 * 150  # a queue would let the age grow without end
+    newest = set(sent[-5:])  # transport is best effort
+    rig.until(lambda: newest & {stamp_of(m) for m in rig.detections}, 10, "the newest frame's result")
+    rig.spin(1.0)
+    assert len(rig.detections) < len(sent) / 2  # a queue would answer each of them
     assert rig.counter("dropped_busy") > before
 
 

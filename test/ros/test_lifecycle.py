@@ -182,7 +182,7 @@ def test_parameters_change_and_frames_flow_at_once(rig):
         for value in (0.3, 0.98):
             assert rig.set(min_score=value)[0]
     assert rig.set(min_score=0.5)[0]
-    assert rig.detections
+    rig.until(lambda: rig.detections, 10, "a frame")
     assert all(len(m.objects) in (2, 3) for m in rig.detections)
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import qos_profile_sensor_data
-from rig import HEIGHT, WIDTH, NodeProcess, Rig, color_msg, header, to_time
+from rig import HEIGHT, PATIENCE, WIDTH, NodeProcess, Rig, color_msg, header, to_time
 from sensor_msgs.msg import Image
 
 from mkpose_ros.commands.run import run
@@ -33,10 +33,8 @@ def started():
         process.process.wait()
 
 
-def assert_clean_end(process, status=0, within_s=5.0):
-    began = time.monotonic()
-    assert process.process.wait(within_s + 5) == status, process.log
-    assert time.monotonic() - began < within_s
+def assert_clean_end(process, status=0):
+    assert process.process.wait(20 * PATIENCE) == status, process.log
     assert "Traceback" not in process.log
 
 
@@ -61,7 +59,7 @@ def test_a_second_interrupt_changes_nothing(started):
 
 def test_an_interrupt_while_models_load_ends_the_process_cleanly():
     process = NodeProcess("-p", "autostart:=true", "-p", "model:=slow")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 20 * PATIENCE
     while "loading slowly" not in process.log and time.monotonic() < end:
         time.sleep(0.05)
     process.interrupt()
@@ -107,7 +105,7 @@ def test_mkpose_run_starts_the_node_with_a_cameras_topics_and_ends_cleanly():
         values = rig.call(GetParameters, "get_parameters", request).values
         assert [v.double_value for v in values] == [0.02, 4.0]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(10 * PATIENCE) == 0
     finally:
         rig.close()
         process.kill()
@@ -158,13 +156,13 @@ def test_an_exception_in_the_synchronisers_callback_costs_one_frame(started):
 )
 def test_a_wrong_parameter_at_the_start_ends_it_with_one_sentence(argument, text):
     process = NodeProcess("-p", argument)
-    assert_clean_end(process, status=1, within_s=15)
+    assert_clean_end(process, status=1)
     assert text in process.log
 
 
 def test_autostart_that_fails_ends_the_process_with_the_reason():
     process = NodeProcess("-p", "autostart:=true", "-p", "model:=missing")
-    assert_clean_end(process, status=1, within_s=15)
+    assert_clean_end(process, status=1)
     assert "stub has no such file" in process.log
 
 
@@ -174,7 +172,7 @@ def real_node(model):
 
 def test_a_missing_model_ends_the_real_node_with_its_path(tmp_path):
     process = real_node(tmp_path / "model.onnx")
-    assert_clean_end(process, status=1, within_s=30)
+    assert_clean_end(process, status=1)
     assert f"configure failed: model {tmp_path / 'model.onnx'}" in process.log
 
 
@@ -182,7 +180,7 @@ def test_a_model_that_lacks_a_key_ends_the_real_node_with_path_and_key(tmp_path)
     entry = bytes([10, 6]) + b"mkpose" + bytes([18, 21]) + b'{"format_version": 1}'
     (tmp_path / "model.onnx").write_bytes(bytes([14 << 3 | 2, len(entry)]) + entry)  # ModelProto.metadata_props alone
     process = real_node(tmp_path / "model.onnx")
-    assert_clean_end(process, status=1, within_s=30)
+    assert_clean_end(process, status=1)
     assert f"model {tmp_path / 'model.onnx'}: its metadata lacks or garbles 'size'" in process.log
 
 
@@ -259,11 +257,11 @@ def test_a_signal_ends_the_node_cleanly_while_its_engine_computes_in_bfloat16(nu
         return any(detections.objects for detections in rig.detections)
 
     try:
-        rig.until(lambda: process.process.poll() is not None or rig.color.get_subscription_count(), 180, "the models")
-        rig.until(send, 60, "a pose")
+        rig.until(lambda: process.process.poll() is not None or rig.color.get_subscription_count(), 45, "the models")
+        rig.until(send, 15, "a pose")
         send()
         process.process.send_signal(number)
-        assert_clean_end(process, within_s=10.0)
+        assert_clean_end(process)
     finally:
         rig.close()
         process.process.kill()
