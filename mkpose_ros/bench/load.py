@@ -81,7 +81,8 @@ def run_load(
     command = [sys.executable, "-m", module, "--ros-args", "-p", "autostart:=true"]
     command += [word for parameter in parameters for word in ("-p", parameter)]
     started = time.monotonic()
-    environment = dict(os.environ) | ({"PYTHONPATH": str(checkout)} if checkout else {})
+    environment = dict(os.environ, ROS_DOMAIN_ID=str(publisher.context.get_domain_id()))
+    environment |= {"PYTHONPATH": str(checkout)} if checkout else {}
     process = subprocess.Popen(command, stdout=sys.stderr, env=environment, cwd=checkout)
     executor = SingleThreadedExecutor(context=publisher.context)
     executor.add_node(publisher)
@@ -144,7 +145,7 @@ def _spin_until(executor: SingleThreadedExecutor, deadline: float) -> None:
 
 
 def own_context() -> rclpy.Context:
-    """An initialised context that does not touch the default one."""
+    """An initialised context of a domain of its own: other cameras and nodes on the network are not measured too."""
     context = rclpy.Context()
-    rclpy.init(context=context)
+    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
     return context
