@@ -40,7 +40,9 @@ class Detectron2Segmenter:
         names = class_names or dataset_class_names(config)
         self.categories = class_categories(names, load_class_map(class_map), known)
         self._device, self._half = device, device.startswith("cuda")
-        self._resize = (int(config.INPUT.MIN_SIZE_TEST), int(config.INPUT.MAX_SIZE_TEST))
+        from detectron2.data.transforms import ResizeShortestEdge
+
+        self._resize = ResizeShortestEdge([config.INPUT.MIN_SIZE_TEST] * 2, config.INPUT.MAX_SIZE_TEST)
         self._bgr = config.INPUT.FORMAT == "BGR"
         self._infer(np.zeros((480, 640, 3), np.uint8))
 
@@ -61,11 +63,8 @@ class Detectron2Segmenter:
         self._model = None
 
     def _infer(self, rgb: np.ndarray) -> Any:
-        import cv2
-
         height, width = rgb.shape[:2]
-        new_height, new_width = _shortest_edge(height, width, *self._resize)
-        image = cv2.resize(rgb, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+        image = self._resize.get_transform(rgb).apply_image(rgb)  # as DefaultPredictor: other filters move the scores
         image = image[:, :, ::-1] if self._bgr else image
         tensor = self._torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
         half = self._torch.autocast("cuda", dtype=self._torch.float16) if self._half else nullcontext()
@@ -83,7 +82,6 @@ def load_detectron2(
     """
     try:
         import torch
-        from detectron2 import model_zoo
         from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.config import get_cfg
         from detectron2.modeling import build_model
@@ -99,13 +97,7 @@ def load_detectron2(
         raise InputError("segmenter detectron2: no config given; a YAML file or a model zoo name is needed")
     config = get_cfg()
     config.set_new_allowed(True)
-    if Path(config_path).is_file():
-        config.merge_from_file(str(config_path))
-    else:
-        try:
-            config.merge_from_file(model_zoo.get_config_file(str(config_path)))
-        except RuntimeError as error:
-            raise InputError(f"segmenter detectron2: {config_path} is no file and no name of the model zoo") from error
+    config.merge_from_file(str(config_path) if Path(config_path).is_file() else _zoo_config(str(config_path)))
     if config.MODEL.BACKBONE.NAME == "build_efficientnet_lite_fpn_backbone":
         import mkpose_ros.segmentation.maskrcnn.detectron2_backbone  # noqa: F401  (registers our backbone)
     if weights is None or not Path(weights).is_file():
@@ -115,6 +107,21 @@ def load_detectron2(
     model = build_model(config).eval()
     DetectionCheckpointer(model).load(str(weights))
     return torch, model, config
+
+
+def _zoo_config(name: str) -> str:
+    """The path of a config of the model zoo."""
+    try:
+        from detectron2 import model_zoo
+
+        return model_zoo.get_config_file(name)
+    except RuntimeError as error:
+        raise InputError(f"segmenter detectron2: {name} is no file and no name of the model zoo") from error
+    except ImportError as error:  # of pkg_resources, which newer setuptools lack
+        raise DependencyError(
+            f"segmenter detectron2: {name} is no file, and its model zoo does not load ({error}); give a YAML file's "
+            "path, or pip install 'setuptools<81'"
+        ) from error
 
 
 def load_class_map(name_or_path: str) -> Mapping[str, str] | None:
@@ -158,11 +165,3 @@ def dataset_class_names(config: Any) -> tuple[str, ...]:
             "name them with class_names"
         )
     return tuple(names)
-
-
-def _shortest_edge(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """detectron2's ResizeShortestEdge: the size whose shorter side is `shortest` and longer one at most `longest`."""
-    if shortest == 0:
-        return height, width
-    scale = min(shortest / min(height, width), longest / max(height, width))
-    return int(height * scale + 0.5), int(width * scale + 0.5)

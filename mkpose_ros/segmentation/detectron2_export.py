@@ -54,5 +54,8 @@ def export_detectron2(
         "fill": round(sum(config.MODEL.PIXEL_MEAN) / 3),
         "categories": list(class_categories(names, load_class_map(class_map), None)),
     }
-    write_onnx(module, path, metadata)
+    from detectron2.export.torchscript_patch import patch_builtin_len
+
+    with patch_builtin_len():  # or the numbers of objects in the traced picture become constants of the file
+        write_onnx(module, path, metadata)
     return module
