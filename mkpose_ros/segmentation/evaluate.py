@@ -25,6 +25,7 @@ __all__ = ["best_threshold", "evaluate_segmenter", "write_thresholds"]
 
 # Where COCOeval keeps them: AP, AP50, AP75, AP of small (below 32^2 pixels), medium and large (above 96^2), AR100.
 STATISTICS = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar100": 8}
+NEARLY = 0.97  # of the best F1
 ENOUGH = 10  # objects of a category that a threshold is chosen from
 IOU_50, IOU_75 = 0, 5  # among COCO's ten IoU thresholds
 
@@ -36,7 +37,7 @@ def evaluate_segmenter(
 
     Returns {"pictures", "detections", "mask": {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100"},
     "box": {...}, "per_category": {name: {"ap", "ap50", "ap75", "objects", "threshold", "f1"}}} of masks; a figure
-    without objects is None. `threshold` is the score at which F1 (percent, IoU 0.5) is best.
+    without objects is None. `threshold` is the score at which F1 (percent, IoU 0.5) is nearly best.
     """
     truth, files = merged_annotations(Path(folder), limit)
     coco = COCO()
@@ -61,12 +62,16 @@ def evaluate_segmenter(
 
 
 def best_threshold(scores: np.ndarray, hits: np.ndarray, objects: int) -> tuple[float, float]:
-    """The score (N,) from which on detections, right or wrong by hits (N,) bool, have the best F1, and that F1."""
+    """The lowest score from which on detections have nearly the best F1, and that F1.
+
+    `scores` (N,) and `hits` (N,) bool, which of them are right. The curve is flat at its top, and what cameras see
+    scores lower than what is rendered: the low end finds more of it.
+    """
     order = np.argsort(-scores, kind="stable")
     f1 = 2.0 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + objects)
     if len(order) == 0 or f1.max() == 0.0:
         return 1.0, 0.0
-    best = int(f1.argmax())
+    best = int(np.flatnonzero(f1 >= NEARLY * f1.max())[-1])
     return float(scores[order[best]]), float(f1[best])
 
 
