@@ -40,7 +40,8 @@ def test_every_label_has_a_description_and_the_file_is_small(segmenter):
 
 def test_nothing_is_found_in_the_dark(segmenter, make_frame):
     black = make_frame(480, 640, value=0)
-    assert clean_instances(black, segmenter.segment(black), CleanConfig(score_threshold=0.3)) == []
+    as_the_node = CleanConfig(score_threshold=0.3, class_thresholds=segmenter.thresholds)
+    assert clean_instances(black, segmenter.segment(black), as_the_node) == []
 
 
 @pytest.mark.parametrize("size", [(3840, 2160), (640, 480), (100, 75), (480, 640)])
