@@ -28,7 +28,7 @@ def plot_pipeline(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         left.bar(range(len(bars)), heights, bottom=bottom, label=stage, width=0.7)
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     names = [f"{rate:.0f} Hz" + (f"\n{variant}" if len(variants) > 1 else "") for variant, rate in bars]
-    left.set_xticks(range(len(bars)), names, fontsize=8)
+    left.set_xticks(range(len(bars)), names, fontsize=8, rotation=20)
     left.set_ylabel("ms, medians of the stages")
     left.legend(fontsize=8)
     for variant in variants:
