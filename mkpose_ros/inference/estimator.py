@@ -17,7 +17,7 @@ from mkpose_ros.inference.base import PoseEngine
 from mkpose_ros.inference.covariance import Calibration, pose_covariances
 from mkpose_ros.inference.crops import CropBatch, make_crops
 from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
-from mkpose_ros.inference.refinement import BoxPose, Refiner, Seen, mean_token
+from mkpose_ros.inference.refinement import BoxPose, Refiner, Seen, brightness_of, mean_token
 from mkpose_ros.inference.text_features import TextFeatures
 from mkpose_ros.types import Instance, ObjectPose, RgbdFrame, Symmetry
 
@@ -142,8 +142,9 @@ class PoseEstimator:
         pose = BoxPose(fused.rotation, fused.translation_m, size_m)
         if self._refiner is not None:
             seen = Seen(
-                inputs["points"], inputs["pixels"], inputs["image"], values["keypoints"], values["nocs"], rotation, t,
-                values["log_variance"], fused.disagreement, mean_token(inputs["text"], inputs["text_mask"]),
+                inputs["points"], brightness_of(inputs["image"], inputs["pixels"]), values["keypoints"], values["nocs"],
+                rotation, t, values["log_variance"], fused.disagreement,
+                mean_token(inputs["text"], inputs["text_mask"]),
             )  # fmt: skip
             pose = self._refiner(
                 pose, seen, np.array([i.category in self.engine.metadata.categories for i in instances])

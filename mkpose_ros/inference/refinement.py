@@ -17,7 +17,7 @@ import numpy as np
 from mkpose_ros.errors import ModelError
 from mkpose_ros.geometry.rotations import rotations_of
 
-__all__ = ["BoxPose", "Refiner", "Seen", "box_features", "corrected", "mean_token"]
+__all__ = ["BoxPose", "Refiner", "Seen", "box_features", "brightness_of", "corrected", "mean_token"]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CELLS, REACH = 6, 1.5  # of each projection's grid, which spans -REACH .. REACH half-sizes
@@ -39,8 +39,7 @@ class Seen(NamedTuple):
     """What is known of the same B objects besides; camera axes, metres."""
 
     points_m: np.ndarray  # (B, N, 3)
-    pixels: np.ndarray  # (B, N, 2) where they lie in the crop, in [-1, 1]
-    image: np.ndarray  # (B, S, S, 3) uint8
+    brightness: np.ndarray  # (B, N) of the pixel under each point, by `brightness_of`
     keypoints_m: np.ndarray  # (B, K, 3)
     nocs: np.ndarray  # (B, K, 3)
     head_rotation: np.ndarray  # (B, 3, 3) of the pose head alone
@@ -72,7 +71,7 @@ def box_features(pose: BoxPose, seen: Seen) -> np.ndarray:
         np.log(diagonal / 0.2),
         seen.log_variance / 5.0,
         np.log1p(seen.disagreement / (0.01, 0.1)),
-        _projections(points, _brightness(seen)),
+        _projections(points, seen.brightness),
         seen.text / np.maximum(np.linalg.norm(seen.text, axis=1, keepdims=True), 1e-6) * TEXT_LENGTH,
     ]
     return np.clip(np.concatenate(parts, axis=1), -MOST, MOST).astype(np.float32)
@@ -139,6 +138,15 @@ class Refiner:
         }
 
 
+def brightness_of(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(B, N) brightness of crops (B, S, S, 3) uint8 at pixels (B, N, 2) in [-1, 1], in standard deviations from the
+    object's mean."""
+    side = image.shape[1]
+    column, row = np.moveaxis(np.clip((pixels + 1.0) * (side / 2), 0, side - 1).astype(int), -1, 0)
+    value = image[np.arange(len(row))[:, None], row, column].astype(np.float32).sum(axis=-1)
+    return (value - value.mean(axis=1, keepdims=True)) / (value.std(axis=1, keepdims=True) + 15.0)
+
+
 def mean_token(text: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The mean (B, D) of the tokens (B, T, D) whose mask (B, T) is 1."""
     return np.einsum("bt,btd->bd", mask, text) / np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
@@ -147,14 +155,6 @@ def mean_token(text: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _in_box(points_m: np.ndarray, R: np.ndarray, t: np.ndarray, size_m: np.ndarray) -> np.ndarray:
     """Points (B, N, 3) in the box's axes and half-sizes: its faces are at -1 and 1."""
     return (points_m - t[:, None]).astype(np.float32) @ R * (2.0 / size_m)[:, None]
-
-
-def _brightness(seen: Seen) -> np.ndarray:
-    """(B, N) of the pixel under each point, in standard deviations from the object's mean."""
-    side = seen.image.shape[1]
-    column, row = np.moveaxis(np.clip((seen.pixels + 1.0) * (side / 2), 0, side - 1).astype(int), -1, 0)
-    value = seen.image[np.arange(len(row))[:, None], row, column].astype(np.float32).sum(axis=-1)
-    return (value - value.mean(axis=1, keepdims=True)) / (value.std(axis=1, keepdims=True) + 15.0)
 
 
 def _projections(points: np.ndarray, brightness: np.ndarray) -> np.ndarray:

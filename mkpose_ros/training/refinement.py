@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.geometry.rotations import rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all
-from mkpose_ros.inference.refinement import LARGEST_CORRECTION, BoxPose, Refiner, Seen, box_features
+from mkpose_ros.inference.refinement import LARGEST_CORRECTION, BoxPose, Refiner, Seen, box_features, brightness_of
 from mkpose_ros.network.layers import mlp
 from mkpose_ros.training.batches import symmetries_of
 from mkpose_ros.training.validate import Predictions
@@ -111,9 +111,8 @@ def _pose(predictions: Predictions) -> BoxPose:
 def _seen(predictions: Predictions, crops: CropSamples, columns: np.ndarray) -> Seen:
     return Seen(
         crops.points_m[:, columns].astype(np.float32),
-        crops.pixels[:, columns].astype(np.float32),
-        crops.image,
-        *(predictions[name] for name in Seen._fields[3:]),
+        brightness_of(crops.image, crops.pixels[:, columns].astype(np.float32)),
+        *(predictions[name] for name in Seen._fields[2:]),
     )
 
 

@@ -10,7 +10,17 @@ from scipy.spatial.transform import Rotation
 
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.errors import ModelError
-from mkpose_ros.inference.refinement import CELLS, QUANTILES, REACH, BoxPose, Refiner, Seen, box_features, corrected
+from mkpose_ros.inference.refinement import (
+    CELLS,
+    QUANTILES,
+    REACH,
+    BoxPose,
+    Refiner,
+    Seen,
+    box_features,
+    brightness_of,
+    corrected,
+)
 from mkpose_ros.training.refinement import RefinerConfig, fit_refiner, refined, true_correction
 from mkpose_ros.training.validate import errors_of
 
@@ -43,7 +53,7 @@ def _pose(values: dict[str, np.ndarray]) -> BoxPose:
 
 def _seen(values: dict[str, np.ndarray], crops: CropSamples) -> Seen:
     points, pixels = crops.points_m.astype(np.float64), crops.pixels.astype(np.float64)
-    return Seen(points, pixels, crops.image, *(values[name] for name in Seen._fields[3:]))
+    return Seen(points, brightness_of(crops.image, pixels), *(values[name] for name in Seen._fields[2:]))
 
 
 def test_the_true_correction_leads_to_the_truth(made_up_samples):
@@ -63,7 +73,7 @@ def test_features_do_not_know_where_the_object_is_or_in_which_order_its_points_c
     moved = pose._replace(translation_m=pose.translation_m + [0.3, -0.2, 1.0])
     seen_there = seen._replace(
         points_m=seen.points_m[:, ::-1] + [0.3, -0.2, 1.0],
-        pixels=seen.pixels[:, ::-1],
+        brightness=seen.brightness[:, ::-1],
         keypoints_m=seen.keypoints_m + [0.3, -0.2, 1.0],
         head_translation_m=seen.head_translation_m + [0.3, -0.2, 1.0],
     )
