@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mkpose_ros
 from mkpose_ros.categories import load_categories
@@ -22,18 +23,9 @@ _KEPT_S = 14 * 24 * 3600.0
 SPLITS = ("train", "val", "test")
 
 
-def synthetic_dataset(
-    split: str,
-    seed: int,
-    frames: int = DEFAULT_FRAMES,
-    categories: tuple[str, ...] | None = None,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Dataset:
-    """The first `frames` scenes of a split and seed, from `synthetic_folder`."""
-    folder = synthetic_folder(split, seed, frames, categories, workers=workers, progress=progress)
-    return open_dataset(folder, split)[:frames]
+def synthetic_dataset(split: str, seed: int, frames: int = DEFAULT_FRAMES, **options: Any) -> Dataset:
+    """The first `frames` scenes of a split and seed; `options` are those of `synthetic_folder`, which makes them."""
+    return open_dataset(synthetic_folder(split, seed, frames, **options), split)[:frames]
 
 
 def synthetic_folder(
