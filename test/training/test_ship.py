@@ -5,14 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from mkpose_ros.errors import MkposeError
+from mkpose_ros.errors import MkposeError, ModelError
 from mkpose_ros.inference.metadata import read_metadata
 from mkpose_ros.inference.refinement import Refiner
 from mkpose_ros.network.config import load_config
 from mkpose_ros.training.ablate import ROWS, run_ablations
 from mkpose_ros.training.calibrate import Calibration
 from mkpose_ros.training.card import write_card
+from mkpose_ros.training.checkpoint import save_weights
 from mkpose_ros.training.config import load_train_config
+from mkpose_ros.training.setup import build_model
 from mkpose_ros.training.ship import Shipment, ship
 from mkpose_ros.training.trainer import Trainer
 
@@ -77,3 +79,24 @@ def test_ablation_rows_switch_their_part_off_and_resume(tiny, tmp_path, shard_fo
     assert len(seen) == len(ROWS)  # finished rows are read, not trained again
     assert json.loads((tmp_path / "ablation" / "full" / "result.json").read_text())["steps"] == 2
     assert load_train_config("train_small").model_overrides == {}
+
+
+@pytest.mark.parametrize("switch", [s for s in ROWS.values() if s])
+def test_a_row_starts_from_what_it_has_of_the_full_networks_weights(tiny, tmp_path, switch):
+    full = build_model(tiny("full"))
+    save_weights(tmp_path / "full.safetensors", full.state_dict())
+    row = build_model(
+        tiny("row", f"init={tmp_path / 'full.safetensors'}", f"model_overrides.ablation.{switch}=false", "seed=5")
+    )
+    theirs, own = full.state_dict(), row.state_dict()
+    fits = {name for name in own if name in theirs and theirs[name].shape == own[name].shape}
+    assert len(fits) > 0.9 * len(own)
+    assert all(torch.equal(own[name], theirs[name]) for name in fits)
+
+
+def test_the_full_network_does_not_start_from_part_of_its_weights(tiny, tmp_path):
+    weights = build_model(tiny("full")).state_dict()
+    weights.pop(next(iter(weights)))
+    save_weights(tmp_path / "part.safetensors", weights)
+    with pytest.raises(ModelError, match="Missing key"):
+        build_model(tiny("row", f"init={tmp_path / 'part.safetensors'}"))
