@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from mkpose_ros.errors import MkposeError, ModelError
 from mkpose_ros.inference.metadata import read_metadata
