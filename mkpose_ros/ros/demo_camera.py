@@ -33,7 +33,7 @@ def default_recording() -> str:
 
 
 class DemoCamera(Node):
-    """Publishes color/image_raw, depth/image_raw, color/camera_info and ground_truth, stamped now.
+    """Publishes color/image_raw, depth/image_raw, a camera_info beside each and ground_truth, stamped now.
 
     Parameters: `recording` (folder), `rate` (Hz; 0: as recorded), `loop`, `encoding` of the depth (16UC1 or 32FC1).
     With `paced_by_hand` no timer runs and the owner calls `publish_next`.
@@ -51,7 +51,10 @@ class DemoCamera(Node):
         self._next = 0
         self._color = self.create_publisher(Image, "color/image_raw", qos.IMAGE)
         self._depth = self.create_publisher(Image, "depth/image_raw", qos.IMAGE)
-        self._info = self.create_publisher(CameraInfo, "color/camera_info", qos.CAMERA_INFO)
+        # Depth is registered, so that one camera_info holds for both; RViz's point cloud asks for the depth image's.
+        self._infos = [
+            self.create_publisher(CameraInfo, f"{of}/camera_info", qos.CAMERA_INFO) for of in ("color", "depth")
+        ]
         self._truth = self.create_publisher(ObjectPoseArray, "ground_truth", qos.OUTPUT)
         if not paced_by_hand:
             self.create_timer(1.0 / (rate_hz or _recorded_rate_hz(self.frames)), self.publish_next)
@@ -75,7 +78,9 @@ class DemoCamera(Node):
         stamp_ns = self.get_clock().now().nanoseconds
         stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         header = Header(stamp=stamp, frame_id=recorded.frame.frame_id)
-        self._info.publish(_camera_info_msg(header, recorded.frame.intrinsics))
+        info = _camera_info_msg(header, recorded.frame.intrinsics)
+        for publisher in self._infos:
+            publisher.publish(info)
         self._depth.publish(_depth_msg(header, recorded.frame.depth_m, self._encoding))
         self._color.publish(image_to_msg(recorded.frame.rgb, "rgb8", header))
         poses = [_as_pose(truth) for truth in recorded.truths]

@@ -6,6 +6,7 @@ import runpy
 
 import numpy as np
 import pytest
+import rclpy
 import yaml
 from rclpy.qos import ReliabilityPolicy
 from rig import HERE, Rig
@@ -14,7 +15,7 @@ from std_msgs.msg import Header
 from mkpose_ros.categories import load_categories
 from mkpose_ros.recording import read_recording
 from mkpose_ros.resources import share_path
-from mkpose_ros.ros.demo_camera import default_recording
+from mkpose_ros.ros.demo_camera import DemoCamera, default_recording
 from mkpose_ros.ros.markers import markers_msg
 from mkpose_ros.types import ObjectPose
 
@@ -25,6 +26,26 @@ TYPES = {  # what a display of rviz_default_plugins shows
     "Image": "sensor_msgs/msg/Image",
     "PoseArray": "geometry_msgs/msg/PoseArray",
 }
+
+
+COMMON = {"Class", "Enabled", "Name", "Value"}
+PROPERTIES = {  # their names in rviz_default_plugins' sources; RViz passes over any other in silence
+    "MarkerArray": {"Namespaces", "Topic"},
+    "Image": {"Max Value", "Median window", "Min Value", "Normalize Range", "Topic"},
+    "PoseArray": {"Alpha", "Arrow Length", "Axes Length", "Axes Radius", "Color", "Shape", "Topic"},
+    "DepthCloud": {
+        *("Depth Map Topic", "Depth Map Transport Hint", "Color Image Topic", "Color Transport Hint"),
+        *("Auto Size", "Occlusion Compensation", "Queue Size", "Reliability Policy", "Topic Filter"),
+        *("Alpha", "Color Transformer", "Decay Time", "Position Transformer", "Selectable", "Size (m)", "Style"),
+    },
+    "Orbit": {"Distance", "Focal Point", "Invert Z Axis", "Near Clip Distance", "Pitch", "Target Frame", "Yaw"},
+}
+
+
+def test_rviz_knows_every_property_of_the_file():
+    view = CONFIG["Views"]["Current"]
+    for kind, section in {**DISPLAYS, view["Class"].split("/")[1]: view}.items():
+        assert set(section) - COMMON <= PROPERTIES[kind], kind
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -43,6 +64,17 @@ def test_the_cloud_shows_what_the_node_sees(rig: Rig, key: str):
     assert DISPLAYS["DepthCloud"]["Reliability Policy"] == "Best effort"  # takes reliable and best-effort cameras
 
 
+def test_the_demo_camera_sends_all_that_the_cloud_needs(domain: None):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    camera = DemoCamera(frames=1, paced_by_hand=True, context=context)
+    cloud = DISPLAYS["DepthCloud"]
+    info = cloud["Depth Map Topic"].rpartition("/")[0] + "/camera_info"  # image_transport's rule
+    assert all(camera.count_publishers(topic) for topic in (cloud["Depth Map Topic"], cloud["Color Image Topic"], info))
+    camera.destroy_node()
+    context.shutdown()
+
+
 def test_every_kind_of_marker_is_switched_on():
     T = np.eye(4)
     T[2, 3] = 1.0
@@ -55,6 +87,10 @@ def test_every_kind_of_marker_is_switched_on():
 def test_the_fixed_frame_is_that_of_the_recording():
     recorded = next(iter(read_recording(default_recording())))
     assert CONFIG["Global Options"]["Fixed Frame"] == recorded.frame.frame_id
+
+
+def test_the_view_follows_the_fixed_frame_of_a_cameras_preset():
+    assert CONFIG["Views"]["Current"]["Target Frame"] == "<Fixed Frame>"
 
 
 def test_rviz_follows_the_nodes_namespace_and_camera(monkeypatch):
