@@ -115,7 +115,7 @@ def _render(config, scenes: int, split: str) -> dict[str, float]:
 @click.option("--rows", default="", help="Only these rows, separated by commas, such as text,full; default: all six.")
 @click.option("--baselines", default=None, metavar="MODEL", help="Only compare this model with classical baselines.")
 @click.option("--also", multiple=True, metavar="NAME=MODEL", help="With --baselines: another network as a row.")
-@click.option("--page", default=None, metavar="MD", help="With --baselines: write the tables into this page.")
+@click.option("--page", default=None, metavar="MD", help="Write the table into this page.")
 @click.option("--frames", type=int, default=100, show_default=True, help="With --baselines: test scenes.")
 @common_options
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -139,12 +139,15 @@ def ablate(
     if baselines:
         _compare(Path(baselines), also, page, frames, seed, json_file)
         return
+    from mkpose_ros.evaluation.card import put_section
     from mkpose_ros.training.ablate import ablation_table, run_ablations
 
     done = run_ablations(config_file, Path(out), [f"seed={seed}", *overrides], rows.split(",") if rows else None)
     table = ablation_table(done)
     (Path(out) / "table.md").write_text(table, encoding="utf-8")
     click.echo(table, err=json_file == "-")
+    if page:
+        put_section(Path(page), f"<!-- ablation -->\n{table}<!-- /ablation -->")
     write_json(done, json_file)
 
 

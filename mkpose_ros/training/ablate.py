@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mkpose_ros.errors import InputError
+from mkpose_ros.evaluation.published import PUBLISHED_ABLATION
 from mkpose_ros.training.config import load_train_config
 from mkpose_ros.training.trainer import Trainer
 
@@ -23,6 +24,7 @@ ROWS = {
     "full": None,
 }
 _COLUMNS = ("5d2cm", "10d2cm", "10d5cm", "iou50", "iou75")
+_MEDIANS = {"median_rotation_deg": "median deg", "median_translation_cm": "median cm"}
 
 
 def run_ablations(
@@ -56,13 +58,15 @@ def run_ablations(
 
 
 def ablation_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown in the layout of Table III.
+    """Markdown in the layout of Table III, the paper's figures (REAL275) in the last columns.
 
     >>> print(ablation_table([{"method": "full", "steps": 5, "5d2cm": 1.0}]).splitlines()[2])
-    | full | 5 | 1.0 | - | - | - | - |
+    | full | 5 | 1.0 | - | - | - | - | - | - | *60.8* | *78.0* | *84.6* |
     """
-    lines = [f"| method | steps | {' | '.join(_COLUMNS)} |", "|---|" + "---|" * (len(_COLUMNS) + 1)]
+    columns = [*_COLUMNS, *_MEDIANS.values(), *(f"*paper: {c}*" for c in _COLUMNS[:3])]
+    lines = [f"| method | steps | {' | '.join(columns)} |", "|---|" + "---|" * (len(columns) + 1)]
     for row in rows:
-        cells = [f"{row[c]:.1f}" if c in row else "-" for c in _COLUMNS]
+        cells = [f"{row[c]:.1f}" if c in row else "-" for c in (*_COLUMNS, *_MEDIANS)]
+        cells += [f"*{figure}*" for figure in PUBLISHED_ABLATION[row["method"]]]
         lines.append(f"| {row['method']} | {row['steps']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from mkpose_ros.cli import cli
 from mkpose_ros.errors import MkposeError, ModelError
 from mkpose_ros.inference.metadata import read_metadata
 from mkpose_ros.inference.refinement import Refiner
@@ -80,6 +82,22 @@ def test_ablation_rows_switch_their_part_off_and_resume(tiny, tmp_path, shard_fo
     assert len(seen) == len(ROWS)  # finished rows are read, not trained again
     assert json.loads((tmp_path / "ablation" / "full" / "result.json").read_text())["steps"] == 2
     assert load_train_config("train_small").model_overrides == {}
+
+
+def test_the_papers_ablation_stands_beside_ours(tiny, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Training\n")
+    rows = [{"method": name, "steps": 7, "5d2cm": 12.34, "median_rotation_deg": 9.0} for name in ROWS]
+    for row in rows:
+        folder = tmp_path / "runs" / (ROWS[row["method"]] or "full")
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(row))
+    arguments = ["ablate", "--out", str(tmp_path / "runs"), "--page", str(page)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    lines = page.read_text().splitlines()
+    assert lines[2:5:2] == ["<!-- ablation -->", "|---|" + "---|" * 11]
+    assert lines[5] == "| w/o text | 7 | 12.3 | - | - | - | - | 9.0 | - | *53.3* | *72.4* | *83.2* |"
+    assert len([line for line in lines if line.startswith("| ")]) == 1 + len(ROWS)
 
 
 @pytest.mark.parametrize("switch", [s for s in ROWS.values() if s])
