@@ -92,11 +92,11 @@ class PoseEstimator:
         self.dropped["points"] += len(known) - len(kept)
         text, text_mask = self.text_features.batch([i.category for i in kept])
         order = farthest_point_order(crops.points_m, metadata.n_centres)
-        rows = np.arange(len(kept))[:, None]
+        order += np.arange(len(kept))[:, None] * metadata.n_points  # among the points of all crops
         inputs = {
             "image": crops.image,
-            "points": crops.points_m[rows, order],
-            "pixels": crops.pixels[rows, order],
+            "points": crops.points_m.reshape(-1, 3).take(order, axis=0),
+            "pixels": crops.pixels.reshape(-1, 2).take(order, axis=0),
             "text": text,
             "text_mask": text_mask,
         }
@@ -114,6 +114,8 @@ class PoseEstimator:
             return []
         faults = _faults(values, centroids_m)
         self.dropped.update(fault for fault in faults if fault)
+        if not any(faults):  # nearly always: nothing to copy
+            return self._poses(batch.instances, batch.inputs, values, centroids_m)
         good = [row for row, fault in enumerate(faults) if not fault]
         if not good:
             return []
@@ -195,13 +197,14 @@ class PoseEstimator:
 
 def _faults(values: Mapping[str, np.ndarray], centroids_m: np.ndarray) -> list[str]:
     """Why the network's answer for each instance (one a row) is no pose; empty for those that are one."""
-    rotation, size_m = values["rotation"], values["size"]
+    rotation, size_m, n = values["rotation"], values["size"], len(centroids_m)
     with np.errstate(invalid="ignore"):  # what is not finite is found first
         tests = {
-            "not finite": ~np.all([np.isfinite(v).reshape(len(v), -1).all(axis=1) for v in values.values()], axis=0),
+            "not finite": ~np.isfinite(np.concatenate([v.reshape(n, -1) for v in values.values()], axis=1)).all(axis=1),
             "rotation": (np.linalg.det(rotation) < 0.0)
             | (np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max(axis=(1, 2)) > ORTHONORMAL_TOLERANCE),
             "size": (size_m.min(axis=1) <= 0.0) | (size_m.max(axis=1) > MOST_SIZE_M),
             "behind": centroids_m[:, 2] + values["translation"][:, 2] <= 0.0,
         }
-    return np.select(list(tests.values()), list(tests), "").tolist()
+    rows = zip(*(found.tolist() for found in tests.values()), strict=True)
+    return [next((fault for fault, found in zip(tests, row, strict=True) if found), "") for row in rows]

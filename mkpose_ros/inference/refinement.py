@@ -24,7 +24,7 @@ CELLS, REACH = 6, 1.5  # of each projection's grid, which spans -REACH .. REACH 
 MOST = 4.0  # half-sizes, beyond which a statistic says no more
 LARGEST_CORRECTION = 1.5  # half-sizes, log ratio, radians
 TEXT_LENGTH = 4.0  # of text features, so that each counts like the other statistics
-_VIEWS = ((0, 1), (0, 2), (1, 2))  # the planes of the projections
+_ACROSS, _DOWN = [0, 0, 1], [1, 2, 2]  # the axes of each of the three projections
 
 
 class BoxPose(NamedTuple):
@@ -55,15 +55,16 @@ def box_features(pose: BoxPose, seen: Seen) -> np.ndarray:
     t = pose.translation_m.astype(np.float32)
     diagonal = np.linalg.norm(size_m, axis=1, keepdims=True)
     points = _in_box(seen.points_m, R, t, size_m)
-    keypoints = _in_box(seen.keypoints_m, R, t, size_m)
-    model = 2.0 * seen.nocs * (diagonal / size_m)[:, None]
     ranks = np.rint(np.array(QUANTILES) * (points.shape[1] - 1)).astype(int)
-    ends = [f(part, axis=1) for part in (keypoints, model) for f in (np.min, np.max, np.mean)]
+    keypoints, model = _in_box(seen.keypoints_m, R, t, size_m), 2.0 * seen.nocs * (diagonal / size_m)[:, None]
+    both = np.stack([keypoints.swapaxes(1, 2), model.swapaxes(1, 2)])  # (2, B, 3, K): few calls, along memory
+    ends = np.stack([both.min(axis=-1), both.max(axis=-1), both.mean(axis=-1)], axis=1)  # (2, 3, B, 3)
+    spread = both.std(axis=-1)
     parts = [
-        *np.sort(points, axis=1)[:, ranks].transpose(1, 0, 2),
-        *ends,
-        keypoints.std(axis=1) / (model.std(axis=1) + 0.05),
-        2.0 * np.einsum("bi,bij->bj", seen.head_translation_m - t, R) / size_m,
+        *np.sort(points.swapaxes(1, 2))[..., ranks].transpose(2, 0, 1),
+        *ends.reshape(6, -1, 3),
+        spread[0] / (spread[1] + 0.05),
+        2.0 * ((seen.head_translation_m - t)[:, None] @ R)[:, 0] / size_m,
         np.einsum("bij,bij->bj", R, seen.head_rotation),
         R[:, 2],  # the camera's axis as the object sees it
         np.abs(R[:, 2]),
@@ -74,13 +75,15 @@ def box_features(pose: BoxPose, seen: Seen) -> np.ndarray:
         _projections(points, seen.brightness),
         seen.text / np.maximum(np.linalg.norm(seen.text, axis=1, keepdims=True), 1e-6) * TEXT_LENGTH,
     ]
-    return np.clip(np.concatenate(parts, axis=1), -MOST, MOST).astype(np.float32)
+    features = np.concatenate(parts, axis=1, dtype=np.float32)
+    return np.clip(features, -MOST, MOST, out=features)
 
 
 def corrected(pose: BoxPose, correction: np.ndarray) -> BoxPose:
     """The pose after corrections (B, 9): shift in half-sizes and log growth along the box's axes, and a turn in rad."""
-    shift, growth, turn = np.split(np.clip(correction, -LARGEST_CORRECTION, LARGEST_CORRECTION), 3, axis=1)
-    moved = np.einsum("bij,bj->bi", pose.rotation, 0.5 * shift * pose.size_m)
+    correction = np.clip(correction, -LARGEST_CORRECTION, LARGEST_CORRECTION)
+    shift, growth, turn = correction[:, :3], correction[:, 3:6], correction[:, 6:]
+    moved = (pose.rotation @ (0.5 * shift * pose.size_m)[..., None])[..., 0]
     return BoxPose(pose.rotation @ rotations_of(turn), pose.translation_m + moved, pose.size_m * np.exp(growth))
 
 
@@ -143,8 +146,10 @@ def brightness_of(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     object's mean."""
     side = image.shape[1]
     column, row = np.moveaxis(np.clip((pixels + 1.0) * (side / 2), 0, side - 1).astype(int), -1, 0)
-    value = image[np.arange(len(row))[:, None], row, column].astype(np.float32).sum(axis=-1)
-    return (value - value.mean(axis=1, keepdims=True)) / (value.std(axis=1, keepdims=True) + 15.0)
+    red, green, blue = np.moveaxis(image[np.arange(len(row))[:, None], row, column].astype(np.float32), -1, 0)
+    value = red + green + blue
+    value -= value.mean(axis=1, keepdims=True)
+    return value / (np.sqrt((value * value).mean(axis=1, keepdims=True)) + 15.0)
 
 
 def mean_token(text: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -154,19 +159,18 @@ def mean_token(text: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _in_box(points_m: np.ndarray, R: np.ndarray, t: np.ndarray, size_m: np.ndarray) -> np.ndarray:
     """Points (B, N, 3) in the box's axes and half-sizes: its faces are at -1 and 1."""
-    return (points_m - t[:, None]).astype(np.float32) @ R * (2.0 / size_m)[:, None]
+    return (points_m - t[:, None]).astype(np.float32) @ (R * (2.0 / size_m)[:, None])
 
 
 def _projections(points: np.ndarray, brightness: np.ndarray) -> np.ndarray:
     """(B, 6 CELLS^2): how many of the points each cell of three grids holds, and how bright they are."""
     b, n = points.shape[:2]
-    cell = np.clip((points + REACH) * (CELLS / (2 * REACH)), 0, CELLS - 1).astype(int)
-    first = (np.arange(b) * CELLS**2)[:, None]
-    grids = first + b * CELLS**2 * np.arange(len(_VIEWS))[:, None, None]
-    index = np.stack([cell[..., u] * CELLS + cell[..., v] for u, v in _VIEWS]) + grids
-    weight = np.tile(brightness, (3, 1)).ravel()
+    cell = np.clip((points + REACH) * (CELLS / (2 * REACH)), 0, CELLS - 1).astype(np.int32)
+    columns = np.ascontiguousarray(cell.transpose(2, 0, 1))  # (3, B, N)
+    grids = np.arange(3 * b, dtype=np.int32).reshape(3, b, 1) * CELLS**2  # where those of each view and cloud begin
+    index = (columns[_ACROSS] * CELLS + columns[_DOWN] + grids).ravel()
     total = 3 * b * CELLS**2
-    share = np.bincount(index.ravel(), minlength=total) / n
-    light = np.bincount(index.ravel(), weight, minlength=total) / n
+    share = np.bincount(index, minlength=total) / n
+    light = np.bincount(index, np.tile(brightness, (3, 1)).ravel(), minlength=total) / n
     both = np.stack([np.sqrt(share), np.sign(light) * np.sqrt(np.abs(light))])  # small counts matter too
     return both.reshape(2, 3, b, CELLS**2).transpose(2, 0, 1, 3).reshape(b, 6 * CELLS**2)

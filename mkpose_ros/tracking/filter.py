@@ -60,6 +60,8 @@ class FilterBank:
     def add(self, poses: np.ndarray, covariances: np.ndarray, sizes_m: np.ndarray) -> None:
         """New rows at the end, each from one measurement."""
         n = len(poses)
+        if not n:
+            return  # most frames
         new = (
             poses[:, :3, 3],
             poses[:, :3, :3],
