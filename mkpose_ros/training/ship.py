@@ -12,6 +12,7 @@ import torch
 
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.errors import MkposeError
+from mkpose_ros.inference.cloud_box import CloudBoxes
 from mkpose_ros.inference.refinement import Refiner
 from mkpose_ros.inference.text_features import load_text_features
 from mkpose_ros.network.export import export_onnx
@@ -19,6 +20,7 @@ from mkpose_ros.network.model import MKPose, load_checkpoint, save_checkpoint
 from mkpose_ros.training.batches import TextTable, symmetries_of
 from mkpose_ros.training.calibrate import Calibration, coverage, error_components, fit_calibration
 from mkpose_ros.training.card import write_card
+from mkpose_ros.training.completion import boxed, fit_completion
 from mkpose_ros.training.config import TrainConfig, load_train_config
 from mkpose_ros.training.metrics import PoseErrors, per_category, summary
 from mkpose_ros.training.refinement import fit_refiner, refined
@@ -26,7 +28,7 @@ from mkpose_ros.training.validate import Predictions, errors_of, fused, load_cro
 
 __all__ = ["Shipment", "ship"]
 
-REFINER_CROPS = 16000  # a refiner is fitted to at most so many training crops
+REFINER_CROPS = 16000  # second looks are fitted to at most so many training crops
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ def ship(run: Path, folder: Path, overrides: Sequence[str] = ()) -> Shipment:
     text = load_text_features(config.text_features or None)
     table = TextTable(text, torch.device("cpu"))
     trained = sorted(set(text.names) - set(config.data.exclude))
-    predictions, refiner = _predictions(model, crops, table), _refiner(model, config, table)
+    predictions, (refiner, boxes) = _predictions(model, crops, table), _second_looks(model, config, table)
     if refiner is not None:
         predictions = refined(predictions, crops, refiner, n_points=model.config.n_points, trained=trained)
+        predictions = boxed(predictions, crops, boxes, n_points=model.config.n_points, trained=trained)
     calibration, covered = _calibrate(predictions, crops, "fused" if refiner is None else "refined")
     errors = errors_of(predictions, crops)
     training["data"] = "live scenes" if config.data.live_workers else "cached scenes"
@@ -68,7 +71,7 @@ def ship(run: Path, folder: Path, overrides: Sequence[str] = ()) -> Shipment:
         "text_hash": text.fingerprint(trained),
         "calibration": {
             **calibration.to_metadata(),
-            **({} if refiner is None else {"refiner": refiner.to_metadata()}),
+            **({} if refiner is None else {"refiner": refiner.to_metadata(), "completion": boxes.to_metadata()}),
             "coverage_percent": covered,
         },
         "training": training,
@@ -99,13 +102,16 @@ def _predictions(model: MKPose, crops: CropSamples, text: TextTable) -> Predicti
     return fused(predict(model, crops, text, torch.device("cpu"), model.config), crops)
 
 
-def _refiner(model: MKPose, config: TrainConfig, text: TextTable) -> Refiner | None:
+def _second_looks(
+    model: MKPose, config: TrainConfig, text: TextTable
+) -> tuple[Refiner, CloudBoxes] | tuple[None, None]:
     """Fitted to the training crops; None where they were rendered live and are gone."""
     crops = load_crops(config.data.shards, limit=REFINER_CROPS)
     if crops is None:
-        return None
+        return None, None
     crops = crops.take(np.flatnonzero(~np.isin(crops.category, config.data.exclude)))
-    return fit_refiner(_predictions(model, crops, text), crops, n_points=model.config.n_points)
+    refiner = fit_refiner(_predictions(model, crops, text), crops, n_points=model.config.n_points)
+    return refiner, fit_completion(crops, n_points=model.config.n_points)
 
 
 def _calibrate(
