@@ -11,9 +11,10 @@ import numpy as np
 
 from mkpose_ros.categories import Category, load_categories
 from mkpose_ros.errors import InputError, ModelError
-from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
+from mkpose_ros.geometry.rotations import project_to_rotation
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.base import PoseEngine
+from mkpose_ros.inference.cloud_box import CloudBoxes
 from mkpose_ros.inference.covariance import Calibration, pose_covariances
 from mkpose_ros.inference.crops import CropBatch, make_crops
 from mkpose_ros.inference.fusion import fuse_poses, seen_symmetry
@@ -69,7 +70,9 @@ class PoseEstimator:
         self._unknown_category = unknown_category
         self._seed = seed
         self._calibration = calibration or Calibration.from_metadata(engine.metadata.calibration)
+        self._last_text: tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]] | None = None
         self._refiner = self._own_refiner() if self._calibration.pose_source == "refined" else None
+        self._cloud_boxes = CloudBoxes.from_metadata(engine.metadata.calibration.get("completion"))
         self._compare_text_with_training()
 
     def estimate(self, frame: RgbdFrame, instances: Sequence[Instance]) -> list[ObjectPose]:
@@ -90,7 +93,7 @@ class PoseEstimator:
         kept = [known[i] for i in crops.kept]
         self.dropped["category"] += len(instances) - len(known)
         self.dropped["points"] += len(known) - len(kept)
-        text, text_mask = self.text_features.batch([i.category for i in kept])
+        text, text_mask = self._text_of(tuple(i.category for i in kept))
         order = farthest_point_order(crops.points_m, metadata.n_centres)
         order += np.arange(len(kept))[:, None] * metadata.n_points  # among the points of all crops
         inputs = {
@@ -123,6 +126,12 @@ class PoseEstimator:
         inputs = {name: value[good] for name, value in batch.inputs.items()}
         return self._poses([batch.instances[i] for i in good], inputs, rows, centroids_m[good])
 
+    def _text_of(self, categories: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Their text features, as those of the last frame where the categories are the same: half a megabyte."""
+        if self._last_text is None or self._last_text[0] != categories:
+            self._last_text = categories, self.text_features.batch(categories)
+        return self._last_text[1]
+
     def _own_refiner(self) -> Refiner:
         refiner = Refiner.from_metadata(self.engine.metadata.calibration.get("refiner"))
         if refiner is None:
@@ -134,6 +143,7 @@ class PoseEstimator:
         instances: Sequence[Instance],
         inputs: Mapping[str, np.ndarray],
         values: Mapping[str, np.ndarray],
+        centroids_m: np.ndarray,
         symmetries: Sequence[Symmetry],
     ) -> tuple[BoxPose, np.ndarray]:
         """The boxes by the calibration's pose source, and how far (B, 2) the network's two answers are apart."""
@@ -148,10 +158,35 @@ class PoseEstimator:
                 rotation, t, values["log_variance"], fused.disagreement,
                 mean_token(inputs["text"], inputs["text_mask"]),
             )  # fmt: skip
-            pose = self._refiner(
-                pose, seen, np.array([i.category in self.engine.metadata.categories for i in instances])
-            )
+            known = np.array([i.category in self.engine.metadata.categories for i in instances])
+            pose = self._refiner(pose, seen, known)
+            if self._cloud_boxes is not None and not known.all():
+                pose = self._boxes_of_clouds(
+                    pose, ~known, instances, inputs["points"], centroids_m, rotation, symmetries
+                )
         return pose, fused.disagreement
+
+    def _boxes_of_clouds(
+        self,
+        pose: BoxPose,
+        unknown: np.ndarray,
+        instances: Sequence[Instance],
+        points_m: np.ndarray,
+        centroids_m: np.ndarray,
+        rotation: np.ndarray,
+        symmetries: Sequence[Symmetry],
+    ) -> BoxPose:
+        """The pose with boxes from the clouds of instances (B,) of an `unknown` category, which was not trained on."""
+        rows = np.flatnonzero(unknown)
+        categories = [self._categories.get(instances[i].category) for i in rows]
+        boxes = self._cloud_boxes(
+            points_m[rows].astype(np.float64), centroids_m[rows], rotation[rows],
+            [symmetries[i] for i in rows], [c.mean_size_m if c else None for c in categories],
+        )  # fmt: skip
+        pose = BoxPose(*(np.array(part, np.float64) for part in pose))
+        for whole, part in zip(pose, boxes, strict=True):
+            whole[rows] = part
+        return pose
 
     def _compare_text_with_training(self) -> None:
         metadata = self.engine.metadata
@@ -176,19 +211,22 @@ class PoseEstimator:
         """Poses of checked answers, all arrays with one row per instance."""
         categories = [self._categories.get(i.category) for i in instances]
         symmetries = [seen_symmetry(c, p) for c, p in zip(categories, values["axis_symmetric"].tolist(), strict=True)]
-        pose, apart = self._boxes(instances, inputs, values, symmetries)
+        pose, apart = self._boxes(instances, inputs, values, centroids_m, symmetries)
         variances = self._calibration.variance(values["log_variance"], apart)
         covariances = pose_covariances(variances, pose.rotation, symmetries)
+        T_cam_obj = np.tile(np.eye(4), (len(instances), 1, 1))
+        T_cam_obj[:, :3, :3], T_cam_obj[:, :3, 3] = pose.rotation, centroids_m + pose.translation_m
+        keypoints_m = (values["keypoints"] + centroids_m[:, None]).astype(np.float32)
         return [
             ObjectPose(
                 category=instance.category,
                 score=instance.score,
-                T_cam_obj=compose_pose(pose.rotation[i], centroids_m[i] + pose.translation_m[i]),
+                T_cam_obj=T_cam_obj[i],
                 size_m=pose.size_m[i],
                 covariance=covariances[i],
                 symmetry=symmetries[i],
                 box2d=instance.box2d,
-                keypoints_m=(values["keypoints"][i] + centroids_m[i]).astype(np.float32),
+                keypoints_m=keypoints_m[i],
                 mask=instance.mask,
             )
             for i, instance in enumerate(instances)

@@ -9,10 +9,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mkpose_ros.errors import InputError, ModelError
+from mkpose_ros.geometry.camera import deproject
 from mkpose_ros.geometry.sampling import farthest_point_order
+from mkpose_ros.inference.cloud_box import CloudBoxes, cloud_frame, completion_features
 from mkpose_ros.inference.covariance import UNIFORM_TURN_VARIANCE, Calibration, pose_covariances
 from mkpose_ros.inference.engine import open_engine
 from mkpose_ros.inference.estimator import PoseEstimator
+from mkpose_ros.inference.perceptron import Perceptron
 from mkpose_ros.inference.refinement import CELLS, Refiner
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame, Symmetry
 
@@ -291,6 +294,26 @@ def test_the_refiner_has_the_last_word_on_categories_it_knows(make_engine, text_
         found[0].T_cam_obj[:3, 3], fused[0].T_cam_obj[:3, 3] + fused[0].T_cam_obj[:3, :3] @ (0.25 * fused[0].size_m)
     )
     np.testing.assert_array_equal(found[1].T_cam_obj, fused[1].T_cam_obj)  # the model was not trained on gadgets
+
+
+def test_a_category_never_trained_on_gets_the_box_of_its_cloud(make_engine, text_features):
+    features = 66 + 6 * CELLS**2 + text_features.shape[1]
+    calibration = {"pose_source": "refined", "refiner": _shifts_by(0.0, features)}
+    seen = completion_features(cloud_frame(np.zeros((1, 2, 3)), np.ones((1, 3)))).shape[1]
+    nothing_to_add = Perceptron(np.zeros(seen), np.ones(seen), (np.zeros((seen, 6)),), (np.zeros(6),))
+    frame, wall_m = _frame(), 0.01
+    instances = [_instance("mug", (10, 10, 60, 50)), _instance("gadget", (80, 10, 140, 50))]
+    plain, found = (
+        PoseEstimator(make_engine(calibration=c), text_features).estimate(frame, instances)
+        for c in (calibration, calibration | {"completion": CloudBoxes(nothing_to_add).to_metadata()})
+    )
+    np.testing.assert_array_equal(found[0].T_cam_obj, plain[0].T_cam_obj)
+    assert not np.allclose(found[1].size_m, plain[1].size_m)
+    u, v = np.meshgrid(np.arange(80, 140), np.arange(10, 50))
+    cloud_m = deproject(u, v, frame.depth_m[10:50, 80:140], K).reshape(-1, 3)
+    local_m = (cloud_m - found[1].T_cam_obj[:3, 3]) @ found[1].T_cam_obj[:3, :3]
+    assert np.mean(np.abs(local_m) < 0.5 * found[1].size_m + wall_m) > 0.9  # the box holds what is seen
+    assert np.prod(found[1].size_m) < 1.2 * np.prod(np.ptp(cloud_m, axis=0) + wall_m)
 
 
 def test_a_refined_pose_without_a_refiner_is_refused(make_engine, text_features):
