@@ -37,17 +37,17 @@ def _farthest_samples(clouds_m: np.ndarray, count: int) -> np.ndarray:
     """Indices (B, count) of the samples of clouds (B, N, 3) in the order in which they are found."""
     b, n, _ = clouds_m.shape
     centred = clouds_m - clouds_m.mean(axis=1, keepdims=True)
-    norms = np.einsum("bij,bij->bi", centred, centred)[..., None]
+    norms = np.einsum("bij,bij->bi", centred, centred)
     # |p|^2 + |q|^2 - 2 p.q for all pairs as one matrix product; then a step is a minimum and an argmax over rows.
-    one = np.ones_like(norms)
-    squared = np.concatenate([-2.0 * centred, norms, one], axis=2) @ np.concatenate(
-        [centred, one, norms], axis=2
-    ).transpose(0, 2, 1)
-    squared[:, np.arange(n), np.arange(n)] = -1.0  # never again, duplicates or not
+    left, right = np.ones((b, n, 5), np.float32), np.ones((b, 5, n), np.float32)
+    left[..., :3], left[..., 3] = -2.0 * centred, norms
+    right[:, :3], right[:, 4] = centred.swapaxes(1, 2), norms
+    squared = left @ right
+    squared.reshape(b, n * n)[:, :: n + 1] = -1.0  # of each point to itself: never again, duplicates or not
     rows = squared.reshape(b * n, n)
     first_row = np.arange(b) * n
     found = np.empty((count, b), dtype=np.int64)
-    found[0] = norms[..., 0].argmin(axis=1)
+    found[0] = norms.argmin(axis=1)
     nearest = np.full((b, n), np.inf, dtype=np.float32)
     row, distances = np.empty(b, dtype=np.int64), np.empty_like(nearest)
     for i in range(1, count):
@@ -61,5 +61,5 @@ def _farthest_samples(clouds_m: np.ndarray, count: int) -> np.ndarray:
 def _samples_first(samples: np.ndarray, n: int) -> np.ndarray:
     """Permutations (B, n): the samples (B, count), then the rest in order."""
     rest = np.ones((len(samples), n), dtype=bool)
-    np.put_along_axis(rest, samples, False, axis=1)
+    rest[np.arange(len(samples))[:, None], samples] = False
     return np.concatenate([samples, np.nonzero(rest)[1].reshape(len(samples), -1)], axis=1)

@@ -70,7 +70,6 @@ class PoseEstimator:
         self._unknown_category = unknown_category
         self._seed = seed
         self._calibration = calibration or Calibration.from_metadata(engine.metadata.calibration)
-        self._last_text: tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]] | None = None
         self._refiner = self._own_refiner() if self._calibration.pose_source == "refined" else None
         self._cloud_boxes = CloudBoxes.from_metadata(engine.metadata.calibration.get("completion"))
         self._compare_text_with_training()
@@ -93,7 +92,7 @@ class PoseEstimator:
         kept = [known[i] for i in crops.kept]
         self.dropped["category"] += len(instances) - len(known)
         self.dropped["points"] += len(known) - len(kept)
-        text, text_mask = self._text_of(tuple(i.category for i in kept))
+        text, text_mask = self.text_features.batch([i.category for i in kept])
         order = farthest_point_order(crops.points_m, metadata.n_centres)
         order += np.arange(len(kept))[:, None] * metadata.n_points  # among the points of all crops
         inputs = {
@@ -125,12 +124,6 @@ class PoseEstimator:
         rows = {name: value[good] for name, value in values.items()}
         inputs = {name: value[good] for name, value in batch.inputs.items()}
         return self._poses([batch.instances[i] for i in good], inputs, rows, centroids_m[good])
-
-    def _text_of(self, categories: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Their text features, as those of the last frame where the categories are the same: half a megabyte."""
-        if self._last_text is None or self._last_text[0] != categories:
-            self._last_text = categories, self.text_features.batch(categories)
-        return self._last_text[1]
 
     def _own_refiner(self) -> Refiner:
         refiner = Refiner.from_metadata(self.engine.metadata.calibration.get("refiner"))

@@ -30,6 +30,7 @@ class TextFeatures:
         width = next(iter(features.values())).shape[1]
         self._text = np.zeros((0, tokens, width), np.float32)
         self._mask = np.zeros((0, tokens), np.float32)
+        self._last: tuple[list[str], tuple[np.ndarray, np.ndarray]] | None = None  # names, and what `batch` gave for them
         for name, value in features.items():
             self._append(name, value)
 
@@ -47,7 +48,12 @@ class TextFeatures:
         return name in self._rows
 
     def batch(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Text (B, T, D) and mask (B, T), float32, of B category names. Raises InputError for unknown ones."""
+        """Text (B, T, D) and mask (B, T), float32, of B category names. Raises InputError for unknown ones.
+
+        The same names twice in a row, as in most frames, give the same arrays: they are for reading.
+        """
+        if self._last is not None and self._last[0] == list(names):
+            return self._last[1]
         unknown = sorted({name for name in names if name not in self._rows})
         if unknown:
             raise InputError(
@@ -55,7 +61,8 @@ class TextFeatures:
                 "a new category needs a name and a description in config/categories.yaml"
             )
         rows = [self._rows[name] for name in names]
-        return self._text[rows], self._mask[rows]
+        self._last = list(names), (self._text[rows], self._mask[rows])
+        return self._last[1]
 
     def add(self, descriptions: Mapping[str, str]) -> None:
         """Encode new categories (name -> description of the shape); known names get the new description.
@@ -89,7 +96,7 @@ class TextFeatures:
         text = np.zeros((1, *self.shape), np.float32)
         text[0, : len(value)] = value
         mask = (np.arange(self._tokens) < len(value)).astype(np.float32)[None]
-        self._rows[name] = len(self._text)
+        self._rows[name], self._last = len(self._text), None
         self._text, self._mask = np.concatenate([self._text, text]), np.concatenate([self._mask, mask])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -39,6 +40,7 @@ OBJECT_FRAMES = {
 }
 # Which NOCS axis each axis of an object frame lies along.
 _SOURCES = {name: [int(np.flatnonzero(axis)[0]) for axis in R.T] for name, R in OBJECT_FRAMES.items()}
+_EYE = np.eye(3)
 _FRAME_CODES = {"z_up": ObjectPoseMsg.OBJECT_FRAME_Z_UP, "nocs": ObjectPoseMsg.OBJECT_FRAME_NOCS}
 
 
@@ -49,22 +51,27 @@ def frame_header(frame: RgbdFrame) -> Header:
 
 def is_publishable(pose: ObjectPose) -> bool:
     """Whether a pose is finite, rigid and right-handed, in front of the camera, of positive size and a valid score."""
-    R, t = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3]
     numbers = (pose.T_cam_obj, pose.size_m, pose.covariance, pose.keypoints_m)
     if not all(np.isfinite(values).all() for values in numbers) or not 0.0 <= pose.score <= 1.0:
         return False
-    rigid = np.abs(R @ R.T - np.eye(3)).max() < 1e-3 and np.linalg.det(R) > 0.0
-    return bool(rigid and t[2] > 0.0 and (pose.size_m > 0.0).all())
+    R = pose.T_cam_obj[:3, :3]
+    in_front = pose.T_cam_obj[2, 3] > 0.0 and min(pose.size_m.tolist()) > 0.0
+    return bool(in_front and np.abs(R @ R.T - _EYE).max() < 1e-3 and _is_right_handed(R))
 
 
 def in_object_frame(pose: ObjectPose, object_frame: str) -> ObjectPose:
     """The same box with its axes renamed: pose, size and symmetry in "z_up" or "nocs" axes; corners do not move."""
     T = pose.T_cam_obj.copy()
     T[:3, :3] = T[:3, :3] @ OBJECT_FRAMES[object_frame]
+    size_m = pose.size_m[_SOURCES[object_frame]]
+    return replace(pose, T_cam_obj=T, size_m=size_m, symmetry=_renamed(pose.symmetry, object_frame))
+
+
+@lru_cache(maxsize=64)
+def _renamed(symmetry: Symmetry, object_frame: str) -> Symmetry:
     source = _SOURCES[object_frame]
-    infinite = tuple("xyz"[i] for i in range(3) if "xyz"[source[i]] in pose.symmetry.infinite_axes)
-    orders = tuple(pose.symmetry.orders[s] for s in source)
-    return replace(pose, T_cam_obj=T, size_m=pose.size_m[source], symmetry=Symmetry(infinite, orders))
+    infinite = tuple("xyz"[i] for i in range(3) if "xyz"[source[i]] in symmetry.infinite_axes)
+    return Symmetry(infinite, tuple(symmetry.orders[s] for s in source))
 
 
 def object_pose_array_msg(
@@ -125,6 +132,11 @@ def object_pose_from_msg(message: ObjectPoseMsg) -> ObjectPose:
         keypoints_m=np.array([(k.x, k.y, k.z) for k in message.keypoints], np.float32).reshape(-1, 3),
         track_id=message.track_id,
     )
+
+
+def _is_right_handed(R: np.ndarray) -> bool:
+    (a, b, c), (d, e, f), (g, h, i) = R.tolist()
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) > 0.0
 
 
 def _object_msg(header: Header, pose: ObjectPose, object_frame: str) -> ObjectPoseMsg:

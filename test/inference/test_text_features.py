@@ -21,6 +21,25 @@ def test_features_are_padded_and_masked():
     assert text[1, 0, 0] == 1.0
 
 
+def test_the_same_names_twice_cost_no_copy_until_a_description_changes(monkeypatch):
+    features = TextFeatures({"mug": np.ones((2, 3)), "can": np.full((4, 3), 2.0)}, tokens=5)
+    text, _ = features.batch(["can", "mug"])
+    assert features.batch(("can", "mug"))[0] is text
+    assert features.batch(["mug", "can"])[0][0, 0, 0] == 1.0
+    monkeypatch.setitem(sys.modules, "mkpose_ros.network.text", _Encoder)
+    features.batch(["can", "mug"])
+    features.add({"can": "a can"})
+    assert features.batch(["can", "mug"])[0][0, 0, 0] == 7.0
+
+
+class _Encoder:
+    """In the place of the module of the text encoder."""
+
+    @staticmethod
+    def encode_descriptions(descriptions):
+        return {name: np.full((4, 3), 7.0) for name in descriptions}
+
+
 def test_features_survive_a_file(tmp_path):
     values = {"mug": np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)}
     save_file(values, str(tmp_path / "text.safetensors"))
