@@ -30,7 +30,7 @@ class TextFeatures:
         width = next(iter(features.values())).shape[1]
         self._text = np.zeros((0, tokens, width), np.float32)
         self._mask = np.zeros((0, tokens), np.float32)
-        self._last: tuple[list[str], tuple[np.ndarray, np.ndarray]] | None = None  # names, and what `batch` gave for them
+        self._last: tuple[list[str], tuple[np.ndarray, np.ndarray]] | None = None  # names and their batch
         for name, value in features.items():
             self._append(name, value)
 
