@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -22,9 +24,12 @@ from mkpose_ros.resources import share_path
 from mkpose_ros.ros import qos
 from mkpose_ros.ros.conversions import object_pose_array_msg
 from mkpose_ros.ros.images import image_to_msg
+from mkpose_ros.ros.signals import set_on_signal
 from mkpose_ros.types import CameraIntrinsics, ObjectPose, ObjectTruth
 
 __all__ = ["DemoCamera", "default_recording", "main"]
+
+_LOOK_S = 0.2  # how often a camera that is idle looks whether it shall end
 
 
 def default_recording() -> str:
@@ -90,19 +95,22 @@ class DemoCamera(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """The executable `mkpose_demo_camera`; returns the exit status."""
-    rclpy.init(args=args)
+    ending = threading.Event()
+    set_on_signal(ending)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = DemoCamera()
     except MkposeError as error:
         print(f"mkpose_demo_camera: {error}", file=sys.stderr)
-        return 1
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
         rclpy.try_shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not ending.is_set():
+        executor.spin_once(timeout_sec=_LOOK_S)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -18,6 +17,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.signals import SignalHandlerOptions
 
 from mkpose_ros.errors import MkposeError
+from mkpose_ros.ros.signals import set_on_signal
 
 if TYPE_CHECKING:
     from mkpose_ros.ros.node import MkposeNode
@@ -44,8 +44,7 @@ def run_process(make_node: Callable[..., MkposeNode], args: Sequence[str] | None
         failed.set()
         ending.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+    set_on_signal(ending)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make_node(on_fatal=fail)

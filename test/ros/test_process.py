@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import qos_profile_sensor_data
-from rig import HEIGHT, PATIENCE, WIDTH, NodeProcess, Rig, color_msg, header, to_time
+from rig import HEIGHT, HERE, PATIENCE, WIDTH, NodeProcess, Rig, color_msg, header, to_time
 from sensor_msgs.msg import Image
 
 from mkpose_ros.commands.run import run
@@ -55,6 +55,17 @@ def test_a_second_interrupt_changes_nothing(started):
     time.sleep(0.2)
     process.interrupt()
     assert_clean_end(process)
+
+
+def test_interrupts_of_terminal_and_launch_together_end_the_demo_camera_cleanly():
+    camera = NodeProcess(script=(str(HERE.parents[1] / "scripts" / "mkpose_demo_camera"),))
+    end = time.monotonic() + 20 * PATIENCE
+    while "playing" not in camera.log and time.monotonic() < end:
+        time.sleep(0.05)
+    while camera.process.poll() is None and time.monotonic() < end:
+        camera.interrupt()
+        time.sleep(0.002)
+    assert_clean_end(camera)
 
 
 def test_an_interrupt_while_models_load_ends_the_process_cleanly():
