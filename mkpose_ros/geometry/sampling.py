@@ -8,8 +8,6 @@ import numpy as np
 
 __all__ = ["farthest_point_order"]
 
-_DISTANCES_AT_ONCE = 1 << 21  # of the matrix of all pairs: 8 MB, which caches hold
-
 
 def farthest_point_order(points_m: np.ndarray, count: int | None = None) -> np.ndarray:
     """Permutations (..., N) int64 of points (..., N, 3) that put `count` (default N // 2) farthest-point samples first.
@@ -26,10 +24,7 @@ def farthest_point_order(points_m: np.ndarray, count: int | None = None) -> np.n
     count = n // 2 if count is None else min(count, n)
     order = np.tile(np.arange(n), (len(clouds), 1))
     if count:
-        together = max(_DISTANCES_AT_ONCE // n**2, 1)
-        for start in range(0, len(clouds), together):
-            part = np.s_[start : start + together]
-            order[part] = _samples_first(_farthest_samples(clouds[part], count), n)
+        order = _samples_first(_farthest_samples(clouds, count), n)
     return order.reshape(*shape, n)
 
 
@@ -38,22 +33,22 @@ def _farthest_samples(clouds_m: np.ndarray, count: int) -> np.ndarray:
     b, n, _ = clouds_m.shape
     centred = clouds_m - clouds_m.mean(axis=1, keepdims=True)
     norms = np.einsum("bij,bij->bi", centred, centred)
-    # |p|^2 + |q|^2 - 2 p.q for all pairs as one matrix product; then a step is a minimum and an argmax over rows.
-    left, right = np.ones((b, n, 5), np.float32), np.ones((b, 5, n), np.float32)
-    left[..., :3], left[..., 3] = -2.0 * centred, norms
+    # |p|^2 + |q|^2 - 2 p.q as a product of five numbers of p with five of q. The matrix of all pairs, of which only
+    # count rows are needed, would take longer to write than all steps take.
+    left, right = np.ones((b * n, 1, 5), np.float32), np.ones((b, 5, n), np.float32)
+    left[:, 0, :3], left[:, 0, 3] = -2.0 * centred.reshape(-1, 3), norms.reshape(-1)
     right[:, :3], right[:, 4] = centred.swapaxes(1, 2), norms
-    squared = left @ right
-    squared.reshape(b, n * n)[:, :: n + 1] = -1.0  # of each point to itself: never again, duplicates or not
-    rows = squared.reshape(b * n, n)
-    first_row = np.arange(b) * n
     found = np.empty((count, b), dtype=np.int64)
     found[0] = norms.argmin(axis=1)
-    nearest = np.full((b, n), np.inf, dtype=np.float32)
-    row, distances = np.empty(b, dtype=np.int64), np.empty_like(nearest)
+    first_row, row = np.arange(b) * n, np.empty(b, dtype=np.int64)
+    newest, distances = np.empty((b, 1, 5), np.float32), np.empty((b, 1, n), np.float32)
+    distance_of, nearest = distances[:, 0], np.full((b, n), np.inf, dtype=np.float32)
     for i in range(1, count):
         np.add(found[i - 1], first_row, out=row)
-        rows.take(row, axis=0, out=distances, mode="clip")  # mode: the checking one would buffer
-        np.minimum(nearest, distances, out=nearest)
+        left.take(row, axis=0, out=newest, mode="clip")  # mode: the checking one would buffer
+        np.matmul(newest, right, out=distances)
+        np.minimum(nearest, distance_of, out=nearest)
+        nearest.put(row, -1.0, mode="clip")  # never again, duplicates or not
         nearest.argmax(axis=1, out=found[i])
     return found.T
 
@@ -62,4 +57,4 @@ def _samples_first(samples: np.ndarray, n: int) -> np.ndarray:
     """Permutations (B, n): the samples (B, count), then the rest in order."""
     rest = np.ones((len(samples), n), dtype=bool)
     rest[np.arange(len(samples))[:, None], samples] = False
-    return np.concatenate([samples, np.nonzero(rest)[1].reshape(len(samples), -1)], axis=1)
+    return np.concatenate([samples, np.nonzero(rest)[1].reshape(len(samples), n - samples.shape[1])], axis=1)

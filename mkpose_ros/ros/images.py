@@ -69,11 +69,12 @@ def depth_from_msg(message: Image, min_m: float, max_m: float) -> np.ndarray:
         )
     dtype, unit_m = DEPTH_ENCODINGS[message.encoding]
     raw = _pixels(message, dtype, 1, "depth image")
-    depth_m = raw.astype(np.float32)
     if unit_m != 1.0:
-        depth_m /= np.float32(1.0 / unit_m)  # division rounds correctly: the same metres as 32FC1 of the same scene
+        # Division rounds correctly: the same metres as 32FC1 of the same scene.
+        depth_m = np.divide(raw, np.float32(1.0 / unit_m), dtype=np.float32)
         max_m = min(max_m, (_SATURATED - 0.5) * unit_m)
     else:
+        depth_m = raw.astype(np.float32)
         cv2.patchNaNs(depth_m, 0.0)
     # In place; kept is what lies above the first bound and at or below the second one.
     cv2.threshold(depth_m, float(np.nextafter(np.float32(min_m), np.float32(-1.0))), 0.0, cv2.THRESH_TOZERO, depth_m)
