@@ -51,23 +51,40 @@ def align_all(R: np.ndarray, R_reference: np.ndarray, symmetries: tuple[Symmetry
     """`align_to_reference` of many rotations at once: (N, 3, 3) each to its own (N, 3, 3) under its own symmetry."""
     group, infinite = _candidates(symmetries)
     candidates = R[:, None] @ group  # (N, G, 3, 3)
-    for axis, rows in zip(AXES.values(), infinite, strict=True):
-        if rows.any():
-            relative = np.swapaxes(candidates[rows], -1, -2) @ R_reference[rows][:, None]
-            candidates[rows] = candidates[rows] @ rotations_of(twist_rad(relative, axis)[..., None] * axis)
+    for axis, rows in enumerate(infinite):
+        if len(rows):
+            turned = candidates[rows]
+            relative = np.swapaxes(turned, -1, -2) @ R_reference[rows][:, None]
+            candidates[rows] = turned @ _twists(relative, axis)
     # The trace of A^T B is 1 + 2 cos of the angle between A and B.
     best = np.argmax((candidates * R_reference[:, None]).sum(axis=(-2, -1)), axis=1)
     return candidates[np.arange(len(R)), best]
 
 
 @lru_cache(maxsize=256)
-def _candidates(symmetries: tuple[Symmetry, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The finite turns (N, G, 3, 3) of each symmetry, padded with identities; who is infinite about x, y, z (3, N)."""
+def _candidates(symmetries: tuple[Symmetry, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The finite turns (N, G, 3, 3) of each symmetry, padded with identities; which are infinite about x, about y, z."""
     groups = [finite_rotations(symmetry) for symmetry in symmetries]
     padded = np.tile(np.eye(3), (len(groups), max(map(len, groups)), 1, 1))
     for row, group in zip(padded, groups, strict=True):
         row[: len(group)] = group
-    return padded, np.array([[name in s.infinite_axes for s in symmetries] for name in AXES])
+    return padded, tuple(np.flatnonzero([name in s.infinite_axes for s in symmetries]) for name in AXES)
+
+
+def _twists(relative: np.ndarray, axis: int) -> np.ndarray:
+    """The turns (..., 3, 3) about axis 0, 1 or 2 by `twist_rad` of rotations (..., 3, 3), without its angle."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    cosine = relative[..., i, i] + relative[..., j, j]
+    sine = relative[..., j, i] - relative[..., i, j]
+    length = np.hypot(cosine, sine)
+    none = length == 0.0  # every turn is as near as any other
+    length[none], cosine[none] = 1.0, 1.0
+    turns = np.zeros(relative.shape)
+    turns[..., axis, axis] = 1.0
+    turns[..., i, i] = turns[..., j, j] = cosine / length
+    turns[..., j, i] = sine / length
+    turns[..., i, j] = -turns[..., j, i]
+    return turns
 
 
 def _turn_about_axis(R: np.ndarray, R_reference: np.ndarray, axis: np.ndarray) -> np.ndarray:
