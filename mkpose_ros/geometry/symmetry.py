@@ -63,7 +63,7 @@ def align_all(R: np.ndarray, R_reference: np.ndarray, symmetries: tuple[Symmetry
 
 @lru_cache(maxsize=256)
 def _candidates(symmetries: tuple[Symmetry, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The finite turns (N, G, 3, 3) of each symmetry, padded with identities; which are infinite about x, about y, z."""
+    """The finite turns (N, G, 3, 3) of each symmetry, padded with identities; which ones are infinite about x, y, z."""
     groups = [finite_rotations(symmetry) for symmetry in symmetries]
     padded = np.tile(np.eye(3), (len(groups), max(map(len, groups)), 1, 1))
     for row, group in zip(padded, groups, strict=True):

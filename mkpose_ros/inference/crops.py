@@ -54,7 +54,7 @@ def make_crops(
     >>> make_crops(frame, [instance], crop_px=32, n_points=64, rng=np.random.default_rng(0)).points_m.shape
     (1, 64, 3)
     """
-    kept, windows, drawn = [], [], []
+    kept, boxes, drawn = [], [], []
     for index, instance in enumerate(instances):
         if instance.mask.shape != frame.depth_m.shape:
             raise InputError(
@@ -65,22 +65,25 @@ def make_crops(
         surface = _surface_pixels(frame, instance.mask, box)
         if len(surface) <= MIN_VALID_PIXELS:
             continue
-        v, u = np.divmod(surface[_draw(len(surface), n_points, rng)], box[2] - box[0])
         kept.append(index)
-        windows.append(crop_window(box, frame.depth_m.shape))
-        drawn.append((u + box[0], v + box[1]))
+        boxes.append(box)
+        drawn.append(surface[_draw(len(surface), n_points, rng)])
     if not kept:
         return _empty_batch(crop_px, n_points)
-    uv = np.array(drawn)  # (B, 2, N) pixels of the image
-    corner, side = np.hsplit(np.array(windows)[..., None], [2])  # (B, 2, 1), (B, 1, 1) pixels
-    points_m = deproject(uv[:, 0], uv[:, 1], frame.depth_m[uv[:, 1], uv[:, 0]], frame.intrinsics)
+    windows = [crop_window(box, frame.depth_m.shape) for box in boxes]
+    x0, y0, x1, _ = np.array(boxes).T[..., None]  # (B, 1) pixels
+    v, u = np.divmod(np.array(drawn), x1 - x0)  # (B, N)
+    u, v = u + x0, v + y0
+    points_m = deproject(u, v, frame.depth_m[v, u], frame.intrinsics)
     centroid_m = points_m.mean(axis=1)
-    pixels = (uv - corner) * (2.0 / side).astype(np.float32) + (1.0 / side - 1.0).astype(np.float32)
+    left, top, side = np.array(windows).T[..., None]  # (B, 1) pixels
+    scale, offset = (2.0 / side).astype(np.float32), (1.0 / side - 1.0).astype(np.float32)
+    pixels = np.stack([(u - left) * scale + offset, (v - top) * scale + offset], axis=-1)
     return CropBatch(
         image=_crop_images(frame.rgb, windows, crop_px),
         points_m=points_m - centroid_m[:, None],
         centroid_m=centroid_m,
-        pixels=np.ascontiguousarray(pixels.swapaxes(1, 2), dtype=np.float32),
+        pixels=pixels.astype(np.float32),
         kept=np.array(kept),
     )
 
