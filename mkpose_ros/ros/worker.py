@@ -13,6 +13,7 @@ from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.pipeline import Pipeline, PipelineResult
 from mkpose_ros.ros.frames import FrameMessages, build_frame
 from mkpose_ros.ros.mailbox import Mailbox
+from mkpose_ros.ros.memory import keep_freed_memory
 from mkpose_ros.ros.monitor import Monitor
 from mkpose_ros.ros.outputs import Outputs
 from mkpose_ros.ros.parameters import Settings
@@ -58,6 +59,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to take frames."""
+        keep_freed_memory()
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
