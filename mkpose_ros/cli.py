@@ -76,6 +76,15 @@ def main() -> None:
     except MkposeError as error:
         click.echo(f"mkpose: {error}", err=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "mkpose_ros"):
+            raise
+        remedy = "pip install 'mkpose_ros[train]' brings what training, rendering, evaluation and benches need"
+        click.echo(
+            f"mkpose: this command needs the Python package {package}, which is not installed; {remedy}", err=True
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

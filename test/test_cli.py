@@ -33,6 +33,27 @@ def test_the_overview_lists_every_command_without_importing_any():
     assert result.returncode == 0, result.stderr
 
 
+def _main_without(package: str, *words: str) -> subprocess.CompletedProcess:
+    """The command line on a machine that lacks a package."""
+    code = f"import sys; sys.modules[{package!r}] = None; from mkpose_ros.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_where_the_extras_are_not_installed(command):
+    result = _main_without("matplotlib", command, "--help")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("package", "command"), [("omegaconf", "train"), ("matplotlib", "eval")])
+def test_an_extra_that_is_missing_is_named_in_one_sentence(package, command):
+    result = _main_without(package, command)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"mkpose: this command needs the Python package {package}")
+    assert "mkpose_ros[train]" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_wrong_usage_is_status_two_and_names_the_option():
     result = _main("image", "--nonsense")
     assert result.returncode == 2

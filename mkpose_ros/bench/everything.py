@@ -17,7 +17,6 @@ from typing import Any
 import click
 import psutil
 
-from mkpose_ros.bench.report import write_pages
 from mkpose_ros.errors import MkposeError
 
 __all__ = ["BENCHES", "everything"]
@@ -41,6 +40,8 @@ OTHER_BENCHES = ("soak",)  # whose figures have a place as well, but that run on
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True, help="The pages.")
 def everything(only: str, run: bool, out: Path, docs: Path) -> None:
     """Run the benches, each in a process of its own, and write their tables and pictures into the pages of docs/."""
+    from mkpose_ros.bench.report import write_pages  # its pictures need an extra, of which `--help` knows nothing
+
     names = [name for name in only.split(",") if name]
     unknown = set(names) - {*BENCHES, *OTHER_BENCHES}
     if unknown:
