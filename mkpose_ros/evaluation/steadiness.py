@@ -61,17 +61,24 @@ class _Sums:
 
 
 def follow(samples: Sequence[FrameSample], poses: Sequence[Sequence[ObjectPose]]) -> dict[str, list[Seen]]:
-    """For each object of a recording where it was seen; the most certain pose where a frame has two of one object."""
+    """For each object of a recording where it was seen.
+
+    Where a frame has two poses of one object, that with the id the object had before, as long as there is one (as CLEAR
+    MOT keeps correspondences), and else the most certain.
+    """
     history: dict[str, list[Seen]] = {}
     for index, (sample, found) in enumerate(zip(samples, poses, strict=True)):
         truths = {truth.instance_id: truth for truth in sample.objects}
-        taken = set()
+        candidates: dict[int, list[ObjectPose]] = {}
         for pose in sorted(found, key=lambda p: -p.score):
             counts = np.bincount(np.maximum(sample.instance_ids[pose.mask], 0))
             owner = int(np.argmax(counts)) if counts.size else 0
-            if owner in truths and owner not in taken and counts[owner] > 0.5 * counts.sum():
-                taken.add(owner)
-                history.setdefault(f"{truths[owner].model}/{owner}", []).append(Seen(index, truths[owner], pose))
+            if owner in truths and counts[owner] > 0.5 * counts.sum():
+                candidates.setdefault(owner, []).append(pose)
+        for owner, several in candidates.items():
+            seen = history.setdefault(f"{truths[owner].model}/{owner}", [])
+            same = [pose for pose in several if seen and pose.track_id == seen[-1].pose.track_id]
+            seen.append(Seen(index, truths[owner], (same or several)[0]))
     return history
 
 

@@ -13,10 +13,11 @@ class TrackerConfig:
 
     gate_distance: float = 1.0  # association: centre distance over the object's largest extent, at most ...
     return_gate_distance: float = 1.5  # ... and of a track that was not seen in the last frames
-    # A segmenter takes a bottle for a can now and then. A detection of another category joins a track when its mask
-    # covers the track's last one this much (IoU), or, after a pause, when it stands this near (in largest extents).
-    other_category_iou: float = 0.4
-    other_category_distance: float = 0.3
+    # A segmenter takes a bottle for a can now and then. Whatever the category, a detection is a track's object when its
+    # mask covers the track's last one this much, or its box the track's in space (IoU); there no other track begins.
+    same_mask_iou: float = 0.4
+    same_place_iou: float = 0.15
+    side_by_side: int = 5  # tracks that were seen both in this many frames are two things, however near
     category_memory: float = 0.95  # what a frame's evidence for a category is worth one detection later
     category_lead: float = 1.5  # evidence for another category over that for the believed one, before it is believed
     min_hits: int = 2  # frames of evidence before a track is published, unless ...

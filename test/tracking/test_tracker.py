@@ -123,15 +123,33 @@ def test_a_bottle_that_is_tipped_over_takes_no_turn_about_its_axis():
     assert symmetric_rotation_error_rad(published[-1], tilt, ROUND) < np.radians(15)
 
 
-def test_of_two_tracks_at_one_place_the_older_one_goes_on():
+def test_an_object_split_in_two_is_one_object_and_keeps_its_id():
     tracker = Tracker()
     for k in range(10):
         tracker.update(_at(k * PERIOD_NS), [_masked("bottle", 20)])
-    half = _masked("bottle", 20, x_m=0.02)
-    both = tracker.update(_at(10 * PERIOD_NS), [_masked("bottle", 20), half])  # split in two for one frame
-    assert {o.track_id for o in both} == {"bottle_1", "bottle_2"}
-    (out,) = tracker.update(_at(11 * PERIOD_NS), [_masked("bottle", 20, x_m=0.015)])  # nearer to the young one
-    assert out.track_id == "bottle_1"
+    half = _masked("can", 42, x_m=0.02)  # of other pixels, but a box can't stand in a box of its size
+    for k in range(10, 20):
+        out = tracker.update(_at(k * PERIOD_NS), [_masked("bottle", 20), half])
+        assert [o.track_id for o in out] == ["bottle_1"]
+
+
+def test_an_object_split_in_two_when_it_is_first_seen_gets_one_id():
+    out = Tracker().update(_at(0), [_masked("bottle", 20), _masked("can", 42, x_m=0.02, score=0.8)])
+    assert [o.track_id for o in out] == ["bottle_1"]
+
+
+def test_a_track_that_began_on_half_an_object_ends_when_the_older_one_covers_it():
+    tracker = Tracker()
+    half = replace(_masked("glass", 44, x_m=0.085), size_m=np.array([0.05, 0.1, 0.05]))  # beside the mug, as it seems
+    for k in range(10):
+        tracker.update(_at(k * PERIOD_NS), [_masked("mug", 20)])
+    tracker.update(_at(10 * PERIOD_NS), [half])
+    grown = replace(half, size_m=np.array([0.1, 0.1, 0.1]), T_cam_obj=compose_pose(np.eye(3), [0.04, 0, 1.0]))
+    for k in range(11, 40):
+        tracker.update(_at(k * PERIOD_NS), [grown])
+    for k in range(40, 60):
+        tracker.update(_at(k * PERIOD_NS), [_masked("mug", 20)])
+    assert len(tracker.tracks) == 1
 
 
 def test_ids_stay_with_their_objects_and_count_per_category():
@@ -231,12 +249,59 @@ def test_no_objects_is_a_normal_frame():
     assert tracker.tracks == {}
 
 
-def test_detections_of_another_category_never_join_a_track():
+def test_another_thing_beside_a_track_gets_an_id_of_its_own():
     tracker = Tracker()
-    T = compose_pose(np.eye(3), [0, 0, 1.0])
-    tracker.update(_at(0), [_object("mug", T)])
-    (out,) = tracker.update(_at(PERIOD_NS), [replace(_object("mug", T), category="cup")])
+    tracker.update(_at(0), [_object("mug", compose_pose(np.eye(3), [0, 0, 1.0]))])
+    (out,) = tracker.update(_at(PERIOD_NS), [_object("cup", compose_pose(np.eye(3), [0.09, 0, 1.0]))])
     assert out.track_id == "cup_1"
+
+
+def test_an_object_that_comes_back_under_another_category_keeps_its_id():
+    tracker, T = Tracker(), compose_pose(np.eye(3), [0, 0, 1.0])
+    for k in range(10):
+        tracker.update(_at(k * PERIOD_NS), [_object("bowl", T, size_m=(0.14, 0.12, 0.12))])
+    glass = _object("glass", compose_pose(np.eye(3), [0.04, 0, 1.02]), size_m=(0.15, 0.09, 0.16))
+    (out,) = tracker.update(_at(40 * PERIOD_NS), [glass])
+    assert (out.track_id, out.category) == ("bowl_1", "bowl")
+
+
+def test_a_mask_in_its_place_keeps_the_id_when_the_depth_is_that_of_what_hides_it():
+    tracker, T = Tracker(), compose_pose(np.eye(3), [0, 0, 1.0])
+    for k in range(20):
+        tracker.update(_at(k * PERIOD_NS, np.eye(4)), [_masked("bowl", 20)])
+    before_it = replace(_masked("camera", 24), T_cam_obj=compose_pose(np.eye(3), [0, 0, 0.6]))
+    for k in range(20, 26):
+        (out,) = tracker.update(_at(k * PERIOD_NS, np.eye(4)), [before_it])
+        assert (out.track_id, out.category) == ("bowl_1", "bowl")
+        np.testing.assert_allclose(out.T_cam_obj, T, atol=1e-3)
+
+
+def test_a_mask_is_looked_for_where_the_moving_camera_sees_it():
+    tracker, jump = Tracker(), compose_pose(np.eye(3), [2.0, 0.0, 0.0])  # 10 pixels of the picture's focal length of 5
+    T_world_obj = compose_pose(np.eye(3), [0, 0, 1.0])
+    for k in range(10):
+        tracker.update(_at(k * PERIOD_NS, np.eye(4)), [_masked("bowl", 20)])
+    wrong_depth = compose_pose(np.eye(3), [-2.0, 0, 0.6])
+    moved = replace(_masked("can", 10), T_cam_obj=wrong_depth)
+    assert np.allclose((invert_pose(jump) @ T_world_obj)[0, 3], -2.0)
+    (out,) = tracker.update(_at(10 * PERIOD_NS, jump), [moved])
+    assert out.track_id == "bowl_1"
+
+
+def test_what_is_a_bottle_for_most_frames_has_a_bottles_symmetry_and_does_not_turn_by_a_boxs_corners():
+    tracker, published = Tracker(), []
+    for k in range(30):
+        turn = Rotation.from_euler("y", 0 if k % 3 else 50, degrees=True).as_matrix()
+        kind, symmetry = ("bottle", ROUND) if k % 3 else ("box", Symmetry((), (2, 2, 2)))
+        pose = replace(_masked(kind, 20), symmetry=symmetry, T_cam_obj=compose_pose(turn, [0, 0, 1.0]))
+        if k == 0:
+            pose = replace(pose, score=0.1)
+        published += tracker.update(_at(k * PERIOD_NS), [pose])
+    late = published[10:]
+    assert {o.category for o in late} == {"bottle"}
+    assert {o.symmetry for o in late} == {ROUND}
+    turns = [float(rotation_angle_rad(a.T_cam_obj[:3, :3], b.T_cam_obj[:3, :3])) for a, b in itertools.pairwise(late)]
+    assert max(turns) < np.radians(1)
 
 
 def _masked(category: str, x0: int, *, x_m: float = 0.0, score: float = 0.9) -> ObjectPose:
@@ -263,8 +328,9 @@ def test_a_can_that_stands_for_a_bottle_long_enough_becomes_a_can_under_the_same
 
 def test_another_thing_in_a_bowl_is_no_bowl():
     tracker = Tracker()
-    tracker.update(_at(0), [_masked("bowl", 10)])
-    inside = replace(_masked("can", 24), T_cam_obj=compose_pose(np.eye(3), [0.01, 0, 1.0]))  # IoU 0.18
+    tracker.update(_at(0), [replace(_masked("bowl", 10), size_m=np.array([0.22, 0.1, 0.22]))])
+    inside = replace(_masked("can", 24), T_cam_obj=compose_pose(np.eye(3), [0.01, 0, 1.0]))  # IoU of masks 0.18
+    inside = replace(inside, size_m=np.array([0.07, 0.1, 0.07]))
     (out,) = tracker.update(_at(PERIOD_NS), [inside])
     assert out.track_id == "can_1"
 
