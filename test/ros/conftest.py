@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +17,9 @@ import rig as rig_module
 
 @pytest.fixture(scope="module", autouse=True)
 def domain(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A ROS_DOMAIN_ID from the module's name and this process, and discovery on this machine only."""
+    """A ROS_DOMAIN_ID that nobody uses, and discovery on this machine only."""
     saved = dict(os.environ)
-    key = f"{request.module.__name__}{os.getpid()}".encode()
-    os.environ["ROS_DOMAIN_ID"] = str(1 + zlib.crc32(key) % 100)
+    os.environ["ROS_DOMAIN_ID"] = str(rig_module.free_domain(f"{request.module.__name__}{os.getpid()}"))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     yield
     os.environ.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +37,25 @@ WIDTH, HEIGHT = 160, 120
 PATIENCE = 4  # timeouts suit an idle machine; a busy one gets this many times as long
 HERE = Path(__file__).parent
 TRANSITIONS = {"configure": 1, "cleanup": 2, "activate": 3, "deactivate": 4, "shutdown": 5}
+
+
+def free_domain(key: str) -> int:
+    """A domain from 1 to 100, by the key, in which no process of this machine takes part.
+
+    Two nodes of one name in one domain answer each other's calls, and a whole module fails.
+    """
+    first = zlib.crc32(key.encode())
+    return next(1 + (first + n) % 100 for n in range(100) if _is_free(1 + (first + n) % 100))
+
+
+def _is_free(domain: int) -> bool:
+    """Whether the port that DDS gives to a domain's first participant is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", 7410 + 250 * domain))
+        except OSError:
+            return False
+    return True
 
 
 class NodeProcess:
