@@ -29,7 +29,7 @@ from mkpose_ros.ros.reader import Reader, ReaderGroup
 from mkpose_ros.ros.streams import Stream, nearest_gap_s
 from mkpose_ros.ros.synchronizer import open_synchronizer, stamp_ns
 
-__all__ = ["CameraInput"]
+__all__ = ["CameraInput", "pairing_advice"]
 
 _JUMP_BACK_NS = 1_000_000_000  # a stamp this much older than its stream's newest is a restart, not a late image
 _OLDER_IN_A_ROW = 5  # so are this many late images without a newer one between them (a short recording that loops)
@@ -227,11 +227,19 @@ class CameraInput:
 
     def _no_match(self) -> str:
         color, depth = self._images[0], self._images[1]
+        gap_s = nearest_gap_s(color, depth)
         return (
             f"{color.topic} and {depth.topic}: no pair for {time.monotonic() - self._last_match:.1f} s; their nearest "
-            f"stamps are {1e3 * nearest_gap_s(color, depth):.1f} ms apart, slop is {1e3 * self._settings.slop:.1f} ms; "
-            "synchronise the streams in the driver or raise slop"
+            f"stamps are {1e3 * gap_s:.1f} ms apart, slop is {1e3 * self._settings.slop:.1f} ms; "
+            + pairing_advice(gap_s, self._settings.slop)
         )
+
+
+def pairing_advice(gap_s: float, slop_s: float) -> str:
+    """What to do about streams that make no pair, by how far their nearest stamps are apart."""
+    if gap_s > slop_s:
+        return "synchronise the streams in the driver or raise slop"
+    return "such stamps would pair, so images are lost or late: relieve this computer, or lower the camera's rate"
 
 
 def _paired_topics(settings: Settings) -> list[tuple[str, type]]:

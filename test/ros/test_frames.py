@@ -10,6 +10,7 @@ from sensor_msgs.msg import RegionOfInterest
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.camera import deproject, project
 from mkpose_ros.geometry.registration import register_depth
+from mkpose_ros.ros.camera import pairing_advice
 from mkpose_ros.ros.frames import FrameMessages, build_frame, intrinsics_from_info
 from mkpose_ros.ros.images import image_to_msg
 from mkpose_ros.ros.parameters import Settings
@@ -127,3 +128,8 @@ def test_the_nearer_surface_wins_where_two_land_on_one_pixel():
 def test_registering_no_depth_gives_no_depth():
     camera = CameraIntrinsics(100.0, 100.0, 39.5, 29.5, 80, 60)
     assert not register_depth(np.zeros((60, 80), np.float32), camera, camera, np.eye(4)).any()
+
+
+def test_streams_whose_stamps_fit_are_not_told_to_raise_slop():
+    assert "raise slop" in pairing_advice(0.08, 0.02)
+    assert "lost or late" in pairing_advice(0.0, 0.02)
