@@ -23,12 +23,12 @@ __all__ = ["RefinerConfig", "fit_refiner", "refined", "true_correction"]
 class RefinerConfig(NamedTuple):
     """How a refiner is fitted."""
 
-    hidden: int = 128
-    visits: int = 43  # of each pose; 4000 steps for 16000 crops
+    hidden: int = 256
+    visits: int = 40  # of each pose
     batch: int = 512
     lr: float = 3e-3
     weight_decay: float = 0.05
-    dropout: float = 0.1  # of the first hidden layer
+    dropout: float = 0.2  # of the first hidden layer
     disturbed: int = 2  # copies of each crop from a pose that is a little worse than the network's
     turn_rad: float = 0.06  # standard deviations of that disturbance
     shift: float = 0.025  # of the box's diagonal
