@@ -108,15 +108,16 @@ class Tracker:
         rows = self._associate(measured, frame)
         self._absorb(measured, rows, frame.stamp_ns)
         new = self._births(measured, rows)
-        rows[new] = len(self._tracks) + np.arange(np.count_nonzero(new))
-        self._filters.add(measured.poses[new], measured.covariances[new], measured.sizes_m[new])
+        if new.any():
+            rows[new] = len(self._tracks) + np.arange(np.count_nonzero(new))
+            self._filters.add(measured.poses[new], measured.covariances[new], measured.sizes_m[new])
+            self._beside = np.pad(self._beside, (0, np.count_nonzero(new)))
         seen = np.flatnonzero(rows >= 0)
         for i in seen:
             self._see(int(rows[i]), measured, int(i), frame.stamp_ns)
         pixels = self._pixels(frame)
         for row in rows[seen]:
             self._tracks[row].pixel = pixels[row]
-        self._beside = np.pad(self._beside, (0, len(self._tracks) - len(self._beside)))
         self._beside[np.ix_(rows[seen], rows[seen])] += 1
         published = self._publish(rows[seen], invert_pose(T_ref_cam))
         self._bury(frame.stamp_ns)
@@ -157,20 +158,21 @@ class Tracker:
         overlaps = mask_iou(self._shapes(frame), measured.shapes, np.broadcast_to(fresh, near.shape))
         poses, sizes_m = filters.poses, filters.sizes_m
         places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
-        hits = np.array([track.hits for track in self._tracks])
-        young = (box_iou(poses, sizes_m, poses, sizes_m) >= config.same_place_iou) & (hits > hits[:, None])
-        young &= self._beside < config.side_by_side
         alike = (overlaps >= config.same_mask_iou) | (places >= config.same_place_iou)
+        possible = (near & same) | alike
         apart = np.where(fresh, 1.0 - overlaps, _NO_OVERLAP_COST)
-        costs = (
-            np.minimum(distances, 1.0)
-            + apart
-            + _OTHER_CATEGORY_COST * ~same
-            + _YOUNG_COST * young.any(axis=1, keepdims=True)
-        )
-        for track, detection in associate(costs, (near & same) | alike, _ALONE_COST):
+        costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * ~same
+        if (possible.sum(axis=0) > 1).any() or (costs[possible] > _ALONE_COST - _YOUNG_COST).any():
+            costs += _YOUNG_COST * self._young(poses, sizes_m)[:, None]
+        for track, detection in associate(costs, possible, _ALONE_COST):
             rows[detection] = track
         return rows
+
+    def _young(self, poses: np.ndarray, sizes_m: np.ndarray) -> np.ndarray:
+        """Which tracks (T,) bool stand where another one stands that has been seen oftener."""
+        hits = np.array([track.hits for track in self._tracks])
+        young = (box_iou(poses, sizes_m, poses, sizes_m) >= self._config.same_place_iou) & (hits > hits[:, None])
+        return (young & (self._beside < self._config.side_by_side)).any(axis=1)
 
     def _shapes(self, frame: RgbdFrame) -> list[Silhouette]:
         """The tracks' last masks, moved in the picture as their centres have moved since."""
