@@ -17,6 +17,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.signals import SignalHandlerOptions
 
 from mkpose_ros.errors import MkposeError
+from mkpose_ros.ros.memory import share_heaps
 from mkpose_ros.ros.signals import set_on_signal
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run_process(make_node: Callable[..., MkposeNode], args: Sequence[str] | None
     The main thread only waits, so that a signal is served at once whatever the other two threads are doing: the
     executor's and the inference thread. One that does not end in time is left behind.
     """
+    share_heaps()
     sys.setswitchinterval(_SWITCH_S)
     cv2.setNumThreads(1)  # images this small gain nothing, and OpenCV's threads wait busily beside the networks'
     ending, failed = threading.Event(), threading.Event()
