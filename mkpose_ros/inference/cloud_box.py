@@ -22,6 +22,7 @@ from mkpose_ros.types import Symmetry
 
 __all__ = [
     "LARGEST",
+    "OUTPUTS",
     "CloudBoxes",
     "CloudFrame",
     "cloud_frame",

@@ -7,7 +7,6 @@ shows as a slope. A small perceptron on statistics of the points in that frame a
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from mkpose_ros.errors import ModelError
 from mkpose_ros.geometry.rotations import rotations_of
+from mkpose_ros.inference.perceptron import Perceptron
 
 __all__ = ["BoxPose", "Refiner", "Seen", "box_features", "brightness_of", "corrected", "mean_token"]
 
@@ -89,22 +89,16 @@ def corrected(pose: BoxPose, correction: np.ndarray) -> BoxPose:
 
 @dataclass(frozen=True)
 class Refiner:
-    """A perceptron with ReLU from box_features, centred and scaled, to corrections, applied `rounds` times."""
+    """A perceptron from box_features to corrections, applied `rounds` times."""
 
-    mean: np.ndarray  # (F,)
-    scale: np.ndarray  # (F,)
-    weights: tuple[np.ndarray, ...]  # (inputs, outputs) of each layer
-    biases: tuple[np.ndarray, ...]
+    perceptron: Perceptron
     rounds: int = 2
 
     def __call__(self, pose: BoxPose, seen: Seen, known: np.ndarray) -> BoxPose:
         """The corrected pose of those of B objects that are `known` (B,): of a category that it was fitted to."""
         start = pose
         for _ in range(self.rounds):
-            x = (box_features(pose, seen) - self.mean) / self.scale
-            for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                x = (np.maximum(x, 0.0) if i else x) @ weight + bias
-            pose = corrected(pose, x.astype(np.float64))
+            pose = corrected(pose, self.perceptron(box_features(pose, seen)))
         rows = known[:, None]
         return BoxPose(
             np.where(rows[..., None], pose.rotation, start.rotation),
@@ -117,28 +111,15 @@ class Refiner:
         """Of `to_metadata`; None of None. Raises ModelError for values that are none."""
         if values is None:
             return None
+        perceptron = Perceptron.from_metadata(values, what="refiner", outputs=9)
         try:
-            shapes = [tuple(shape) for shape in values["shapes"]]
-            flat = np.frombuffer(base64.b64decode(values["float16"]), "<f2").astype(np.float32)
-            arrays = np.split(flat, np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1])
-            mean, scale, *layers = (a.reshape(shape) for a, shape in zip(arrays, shapes, strict=True))
-            weights, biases, rounds = tuple(layers[::2]), tuple(layers[1::2]), int(values["rounds"])
-            if weights[0].shape[0] != len(mean) or len(scale) != len(mean) or weights[-1].shape[1] != 9:
-                raise ValueError(f"layers {shapes}")
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return cls(perceptron, int(values["rounds"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"model refiner: {error}; run `mkpose train --ship` again") from error
-        return cls(mean, scale, weights, biases, rounds)
 
     def to_metadata(self) -> dict[str, Any]:
         """Plain values for `from_metadata`; numbers lose what half precision does not hold."""
-        layers = [a for pair in zip(self.weights, self.biases, strict=True) for a in pair]
-        arrays = [self.mean, self.scale, *layers]
-        flat = np.concatenate([a.ravel() for a in arrays]).astype("<f2")
-        return {
-            "rounds": self.rounds,
-            "shapes": [list(a.shape) for a in arrays],
-            "float16": base64.b64encode(flat.tobytes()).decode(),
-        }
+        return {"rounds": self.rounds, **self.perceptron.to_metadata()}
 
 
 def brightness_of(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:

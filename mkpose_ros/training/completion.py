@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
 from mkpose_ros.categories import load_categories
 from mkpose_ros.datasets.samples import CropSamples
@@ -21,37 +17,19 @@ from mkpose_ros.inference.cloud_box import (
     completed,
     completion_features,
 )
-from mkpose_ros.inference.perceptron import Perceptron
 from mkpose_ros.training.batches import symmetries_of
+from mkpose_ros.training.perceptron import PerceptronConfig, fit_perceptron
 from mkpose_ros.training.validate import Predictions
 from mkpose_ros.types import Symmetry
 
-__all__ = ["CompletionConfig", "boxed", "fit_completion", "true_completion"]
+__all__ = ["boxed", "fit_completion", "true_completion"]
 
 
-class CompletionConfig(NamedTuple):
-    """How a completion is fitted."""
-
-    hidden: int = 128
-    visits: int = 60  # of each crop
-    batch: int = 256
-    lr: float = 3e-3
-    weight_decay: float = 0.05
-    dropout: float = 0.2  # of the first hidden layer
-    seed: int = 0
-
-
-def fit_completion(crops: CropSamples, config: CompletionConfig | None = None, *, n_points: int) -> CloudBoxes:
+def fit_completion(crops: CropSamples, config: PerceptronConfig | None = None, *, n_points: int) -> CloudBoxes:
     """Boxes from `n_points` of each crop's points; the categories are not told, so it serves others as well."""
-    config = config or CompletionConfig()
     frame = cloud_frame(crops.points_m[:, :n_points].astype(np.float64), crops.centroid_m.astype(np.float64))
-    features = completion_features(frame)
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 0.01
-    x = torch.from_numpy((features - mean) / scale)
-    y = torch.from_numpy(true_completion(frame, crops).clip(-LARGEST, LARGEST).astype(np.float32))
-    layers = [layer for layer in _fit(x, y, config) if isinstance(layer, nn.Linear)]
-    weights = tuple(layer.weight.detach().numpy().T for layer in layers)
-    return CloudBoxes(Perceptron(mean, scale, weights, tuple(layer.bias.detach().numpy() for layer in layers)))
+    targets = true_completion(frame, crops).clip(-LARGEST, LARGEST)
+    return CloudBoxes(fit_perceptron(completion_features(frame), targets, config or PerceptronConfig()))
 
 
 def boxed(
@@ -89,23 +67,3 @@ def true_completion(frame: CloudFrame, crops: CropSamples) -> np.ndarray:
         nearest[rows], sides_m[rows] = near[rows], (true_m @ np.abs(names).T)[rows]
     centre_m = np.einsum("bi,bij->bj", crops.translation_m.astype(np.float64), frame.axes)
     return np.concatenate([2.0 * (centre_m - frame.centre_m) / frame.sides_m, np.log(sides_m / frame.sides_m)], axis=1)
-
-
-def _fit(x: torch.Tensor, y: torch.Tensor, config: CompletionConfig) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        net = nn.Sequential(
-            nn.Linear(x.shape[1], config.hidden), nn.ReLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, config.hidden), nn.ReLU(), nn.Linear(config.hidden, y.shape[1]),
-        )  # fmt: skip
-        optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        steps = -(-config.visits * len(x) // config.batch)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            rows = torch.randint(len(x), (config.batch,))
-            loss = F.smooth_l1_loss(net(x[rows]), y[rows], beta=0.1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return net

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from mkpose_ros.datasets.samples import CropSamples
 from mkpose_ros.geometry.rotations import rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all
 from mkpose_ros.inference.refinement import LARGEST_CORRECTION, BoxPose, Refiner, Seen, box_features, brightness_of
-from mkpose_ros.network.layers import mlp
 from mkpose_ros.training.batches import symmetries_of
+from mkpose_ros.training.perceptron import PerceptronConfig, fit_perceptron
 from mkpose_ros.training.validate import Predictions
 
 __all__ = ["RefinerConfig", "fit_refiner", "refined", "true_correction"]
@@ -23,17 +21,11 @@ __all__ = ["RefinerConfig", "fit_refiner", "refined", "true_correction"]
 class RefinerConfig(NamedTuple):
     """How a refiner is fitted."""
 
-    hidden: int = 256
-    visits: int = 40  # of each pose
-    batch: int = 512
-    lr: float = 3e-3
-    weight_decay: float = 0.05
-    dropout: float = 0.2  # of the first hidden layer
+    perceptron: PerceptronConfig = PerceptronConfig(hidden=256, visits=40, batch=512)
     disturbed: int = 2  # copies of each crop from a pose that is a little worse than the network's
     turn_rad: float = 0.06  # standard deviations of that disturbance
     shift: float = 0.025  # of the box's diagonal
     growth: float = 0.05
-    seed: int = 0
 
 
 def fit_refiner(
@@ -44,7 +36,7 @@ def fit_refiner(
     A network that knows its training crops no better than others makes the errors there that it makes elsewhere.
     """
     config = config or RefinerConfig()
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.perceptron.seed)
     pose, total = _pose(predictions), crops.points_m.shape[1]
     inputs, targets = [], []
     for copy in range(1 + config.disturbed):
@@ -53,17 +45,8 @@ def fit_refiner(
         seen = _seen(predictions, crops, columns)
         inputs.append(box_features(start, seen))
         targets.append(true_correction(start, crops))
-    mean, scale = inputs[0].mean(axis=0), inputs[0].std(axis=0) + 0.01
-    x = torch.from_numpy((np.concatenate(inputs) - mean) / scale)
-    y = torch.from_numpy(np.concatenate(targets).clip(-LARGEST_CORRECTION, LARGEST_CORRECTION).astype(np.float32))
-    net = _fit(x, y, config)
-    layers = [layer for layer in net if isinstance(layer, torch.nn.Linear)]
-    return Refiner(
-        mean,
-        scale,
-        tuple(layer.weight.detach().numpy().T for layer in layers),
-        tuple(layer.bias.detach().numpy() for layer in layers),
-    )
+    corrections = np.concatenate(targets).clip(-LARGEST_CORRECTION, LARGEST_CORRECTION)
+    return Refiner(fit_perceptron(np.concatenate(inputs), corrections, config.perceptron, scaled_by=inputs[0]))
 
 
 def refined(
@@ -84,24 +67,6 @@ def true_correction(pose: BoxPose, crops: CropSamples) -> np.ndarray:
     turn = turns_of(np.swapaxes(pose.rotation, 1, 2) @ truth)
     shift = 2.0 * np.einsum("bi,bij->bj", crops.translation_m - pose.translation_m, pose.rotation) / pose.size_m
     return np.concatenate([shift, np.log(crops.size_m / pose.size_m), np.where(crops.infinite, 0.0, turn)], axis=1)
-
-
-def _fit(x: torch.Tensor, y: torch.Tensor, config: RefinerConfig) -> torch.nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        net = mlp(x.shape[1], config.hidden, config.hidden, y.shape[1])
-        net.insert(2, torch.nn.Dropout(config.dropout))
-        optimizer = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        steps = -(-config.visits * len(x) // config.batch)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            rows = torch.randint(len(x), (config.batch,))
-            loss = F.smooth_l1_loss(net(x[rows]), y[rows], beta=0.1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return net
 
 
 def _pose(predictions: Predictions) -> BoxPose:

@@ -273,7 +273,8 @@ def test_an_instance_may_not_change(make_engine, text_features):
 def _shifts_by(shift: float, features: int) -> dict:
     """A refiner's metadata that moves each box along its own axes by as many half-sizes, whatever it sees."""
     bias = np.concatenate([np.full(3, shift), np.zeros(6)])
-    return Refiner(np.zeros(features), np.ones(features), (np.zeros((features, 9)),), (bias,), 1).to_metadata()
+    nothing = Perceptron(np.zeros(features), np.ones(features), (np.zeros((features, 9)),), (bias,))
+    return Refiner(nothing, 1).to_metadata()
 
 
 def test_the_refiner_has_the_last_word_on_categories_it_knows(make_engine, text_features):

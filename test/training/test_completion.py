@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from mkpose_ros.inference.cloud_box import cloud_frame, completed
 from mkpose_ros.training.batches import symmetries_of
-from mkpose_ros.training.completion import CompletionConfig, boxed, fit_completion, true_completion
+from mkpose_ros.training.completion import boxed, fit_completion, true_completion
+from mkpose_ros.training.perceptron import PerceptronConfig
 from mkpose_ros.training.validate import errors_of
 
 
@@ -26,7 +27,7 @@ def test_the_true_completion_leads_to_the_true_box(made_up_samples):
 
 def test_a_fitted_completion_knows_how_deep_a_cube_is_whose_front_is_seen(made_up_samples):
     crops, held_out = _fronts_of_cubes(made_up_samples(300, seed=1)), _fronts_of_cubes(made_up_samples(60, seed=2))
-    boxes = fit_completion(crops, CompletionConfig(hidden=32, visits=40), n_points=96)
+    boxes = fit_completion(crops, PerceptronConfig(hidden=32, visits=40), n_points=96)
     points, centroid_m = held_out.points_m.astype(np.float64), held_out.centroid_m.astype(np.float64)
     tight = completed(cloud_frame(points, centroid_m), np.zeros((len(points), 6)))
     symmetries = symmetries_of(held_out.infinite, held_out.orders)
@@ -57,7 +58,7 @@ def _fronts_of_cubes(crops):
 
 def test_only_categories_that_were_not_trained_on_get_their_box_from_the_cloud(made_up_samples):
     crops = made_up_samples(20, seed=1)
-    boxes = fit_completion(crops, CompletionConfig(hidden=8, visits=2), n_points=96)
+    boxes = fit_completion(crops, PerceptronConfig(hidden=8, visits=2), n_points=96)
     before = {
         "rotation": crops.rotation + 0.0, "translation_m": crops.translation_m + 0.1, "size_m": crops.size_m * 2.0,
         "head_rotation": crops.rotation,

@@ -21,6 +21,7 @@ from mkpose_ros.inference.refinement import (
     brightness_of,
     corrected,
 )
+from mkpose_ros.training.perceptron import PerceptronConfig
 from mkpose_ros.training.refinement import RefinerConfig, fit_refiner, refined, true_correction
 from mkpose_ros.training.validate import errors_of
 
@@ -100,7 +101,7 @@ def test_quantiles_and_grids_are_those_of_numpy(made_up_samples):
 @pytest.fixture(scope="module")
 def fitted(made_up_samples):
     crops = made_up_samples(600)
-    config = RefinerConfig(hidden=48, batch=128)
+    config = RefinerConfig(PerceptronConfig(hidden=48, visits=40, batch=128))
     return fit_refiner(_disturbed(crops), crops, config, n_points=POINTS)
 
 
