@@ -22,10 +22,10 @@ _EYE = np.eye(3)
 
 
 def compose_pose(rotation: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
-    """The (4, 4) pose of a (3, 3) rotation and a (3,) translation."""
-    T = np.eye(4)
-    T[:3, :3] = rotation
-    T[:3, 3] = translation_m
+    """The poses (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
+    rotation = np.asarray(rotation)
+    T = np.zeros((*rotation.shape[:-2], 4, 4))
+    T[..., :3, :3], T[..., :3, 3], T[..., 3, 3] = rotation, translation_m, 1.0
     return T
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mkpose_ros.categories import Category, load_categories
 from mkpose_ros.errors import InputError, ModelError
-from mkpose_ros.geometry.rotations import project_to_rotation
+from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
 from mkpose_ros.geometry.sampling import farthest_point_order
 from mkpose_ros.inference.base import PoseEngine
 from mkpose_ros.inference.cloud_box import CloudBoxes
@@ -207,8 +207,7 @@ class PoseEstimator:
         pose, apart = self._boxes(instances, inputs, values, centroids_m, symmetries)
         variances = self._calibration.variance(values["log_variance"], apart)
         covariances = pose_covariances(variances, pose.rotation, symmetries)
-        T_cam_obj = np.tile(np.eye(4), (len(instances), 1, 1))
-        T_cam_obj[:, :3, :3], T_cam_obj[:, :3, 3] = pose.rotation, centroids_m + pose.translation_m
+        T_cam_obj = compose_pose(pose.rotation, centroids_m + pose.translation_m)
         keypoints_m = (values["keypoints"] + centroids_m[:, None]).astype(np.float32)
         return [
             ObjectPose(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mkpose_ros.geometry.rotations import orthonormal, rotations_of, turns_of
+from mkpose_ros.geometry.rotations import compose_pose, orthonormal, rotations_of, turns_of
 from mkpose_ros.geometry.symmetry import align_all
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.tracking.votes import OrientationVotes
@@ -47,7 +47,7 @@ class FilterBank:
 
     @property
     def poses(self) -> np.ndarray:
-        return _poses(self._rotation, self._translation_m)
+        return compose_pose(self._rotation, self._translation_m)
 
     @property
     def covariances(self) -> np.ndarray:
@@ -136,7 +136,7 @@ class FilterBank:
         self._outliers[rows] = np.where(far, self._outliers[rows] + 1, 0)
         lost = self._outliers[rows] >= config.reset_after
         if lost.any():
-            self._reset(rows[lost], _poses(aligned, poses[:, :3, 3])[lost], covariances[lost])
+            self._reset(rows[lost], compose_pose(aligned, poses[:, :3, 3])[lost], covariances[lost])
             turned, far = turned & ~lost, far & ~lost
 
         winners = self._votes.cast(rows, predicted, aligned, turned, symmetries)
@@ -198,12 +198,6 @@ def turn_covariances(R: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     turn = np.zeros((6, 6))
     turn[:3, :3] = turn[3:, 3:] = R
     return turn @ covariances @ turn.T
-
-
-def _poses(rotations: np.ndarray, translations_m: np.ndarray) -> np.ndarray:
-    T = np.zeros((len(rotations), 4, 4))
-    T[:, :3, :3], T[:, :3, 3], T[:, 3, 3] = rotations, translations_m, 1.0
-    return T
 
 
 def _initial_covariances(covariances: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mkpose_ros.geometry.boxes import oriented_iou
-from mkpose_ros.geometry.rotations import rotation_angle_rad
+from mkpose_ros.geometry.rotations import compose_pose, rotation_angle_rad
 from mkpose_ros.geometry.symmetry import align_to_reference
 from mkpose_ros.types import Symmetry
 
@@ -52,21 +52,15 @@ def pose_errors(
     aligned = np.empty((len(rotation), 3, 3))
     for i, symmetry in enumerate(symmetries):
         aligned[i] = align_to_reference(true_rotation[i].astype(float), rotation[i].astype(float), symmetry)
-    iou = oriented_iou(_poses(rotation, translation_m), size_m, _poses(aligned, true_translation_m), true_size_m)
+    iou = oriented_iou(
+        compose_pose(rotation, translation_m), size_m, compose_pose(aligned, true_translation_m), true_size_m
+    )
     return PoseErrors(
         rotation_deg=np.degrees(rotation_angle_rad(rotation, aligned)),
         translation_m=np.linalg.norm(translation_m - true_translation_m, axis=-1),
         iou=iou,
         category=np.asarray(category),
     )
-
-
-def _poses(rotation: np.ndarray, translation_m: np.ndarray) -> np.ndarray:
-    """(B, 4, 4) of rotations (B, 3, 3) and translations (B, 3)."""
-    poses = np.tile(np.eye(4), (len(rotation), 1, 1))
-    poses[:, :3, :3] = rotation
-    poses[:, :3, 3] = translation_m
-    return poses
 
 
 def summary(errors: PoseErrors) -> dict[str, float]:
