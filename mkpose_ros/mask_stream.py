@@ -6,6 +6,7 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from mkpose_ros.array_pool import ArrayPool
 from mkpose_ros.segmentation.base import Segmenter
 from mkpose_ros.segmentation.postprocess import CleanConfig, clean_instances
 from mkpose_ros.tracking.carry import CarriedMasks, MaskCarrier
@@ -37,6 +38,7 @@ class MaskStream:
     def __init__(self, segmenter: Segmenter, *, every: int = 1, max_age_s: float = 0.5) -> None:
         self._segmenter, self._every, self._max_age_s = segmenter, every, max_age_s
         self._carrier: MaskCarrier | None = None
+        self._arrays = ArrayPool()  # for the carriers
         self._since = 0  # frames since the key frame
         self._thread = ThreadPoolExecutor(1, "segmentation") if every == AUTO else None
         self._pending: Future[tuple[MaskCarrier, list[Instance]]] | None = None
@@ -117,7 +119,7 @@ class MaskStream:
 
     def _key(self, frame: RgbdFrame, clean: CleanConfig) -> tuple[MaskCarrier, list[Instance]]:
         instances = self._segment(frame, clean)
-        return MaskCarrier(frame, instances), instances
+        return MaskCarrier(frame, instances, self._arrays.empty), instances
 
     def _segment(self, frame: RgbdFrame, clean: CleanConfig) -> list[Instance]:
         self.segmented += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mkpose_ros.array_pool import Empty
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.camera import deproject
 from mkpose_ros.types import Instance, RgbdFrame
@@ -37,13 +38,20 @@ class CropBatch:
 
 
 def make_crops(
-    frame: RgbdFrame, instances: Sequence[Instance], *, crop_px: int, n_points: int, rng: np.random.Generator
+    frame: RgbdFrame,
+    instances: Sequence[Instance],
+    *,
+    crop_px: int,
+    n_points: int,
+    rng: np.random.Generator,
+    empty: Empty = np.empty,
 ) -> CropBatch:
     """Crop each instance to (crop_px, crop_px) and draw n_points of its measured surface points.
 
     Points are drawn without replacement; an instance with fewer gives each of its points at least once.
     Instances with MIN_VALID_PIXELS valid pixels or fewer are left out (see CropBatch.kept). The result depends on
-    the arguments and on the state of ``rng`` alone. Raises InputError for a mask that is not of the frame's size.
+    the arguments and on the state of ``rng`` alone; ``empty`` makes the array of the crops. Raises InputError for a
+    mask that is not of the frame's size.
 
     >>> from mkpose_ros.types import CameraIntrinsics
     >>> frame = RgbdFrame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32),
@@ -80,7 +88,7 @@ def make_crops(
     scale, offset = (2.0 / side).astype(np.float32), (1.0 / side - 1.0).astype(np.float32)
     pixels = np.stack([(u - left) * scale + offset, (v - top) * scale + offset], axis=-1)
     return CropBatch(
-        image=_crop_images(frame.rgb, windows, crop_px),
+        image=_crop_images(frame.rgb, windows, empty((len(windows), crop_px, crop_px, 3), np.uint8)),
         points_m=points_m - centroid_m[:, None],
         centroid_m=centroid_m,
         pixels=pixels.astype(np.float32),
@@ -164,16 +172,16 @@ def _draw(n_available: int, n_wanted: int, rng: np.random.Generator) -> np.ndarr
     return np.concatenate([rng.permutation(n_available), extra])
 
 
-def _crop_images(rgb: np.ndarray, windows: Sequence[tuple[int, int, int]], crop_px: int) -> np.ndarray:
+def _crop_images(rgb: np.ndarray, windows: Sequence[tuple[int, int, int]], images: np.ndarray) -> np.ndarray:
+    """Fill and return images (B, S, S, 3) with what the windows (x0, y0, side) show, black outside of the picture."""
     height, width = rgb.shape[:2]
-    images = np.empty((len(windows), crop_px, crop_px, 3), np.uint8)
     for image, (x0, y0, side) in zip(images, windows, strict=True):
         inside = rgb[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side]
         top, left = max(-y0, 0), max(-x0, 0)
         bottom, right = max(y0 + side - height, 0), max(x0 + side - width, 0)
         if top or left or bottom or right:
             inside = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-        cv2.resize(inside, (crop_px, crop_px), image, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(inside, images.shape[1:3], image, interpolation=cv2.INTER_LINEAR)
     return images
 
 

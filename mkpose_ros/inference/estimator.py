@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mkpose_ros.array_pool import ArrayPool
 from mkpose_ros.categories import Category, load_categories
 from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.geometry.rotations import compose_pose, project_to_rotation
@@ -69,6 +70,7 @@ class PoseEstimator:
         self._categories = load_categories() if categories is None else categories
         self._unknown_category = unknown_category
         self._seed = seed
+        self._arrays = ArrayPool()  # for the crops
         self._calibration = calibration or Calibration.from_metadata(engine.metadata.calibration)
         self._refiner = self._own_refiner() if self._calibration.pose_source == "refined" else None
         self._cloud_boxes = CloudBoxes.from_metadata(engine.metadata.calibration.get("completion"))
@@ -88,7 +90,9 @@ class PoseEstimator:
         metadata = self.engine.metadata
         # Every frame starts the same generator anew: its result must not hang on the frames before it.
         rng = np.random.default_rng(self._seed)
-        crops = make_crops(frame, known, crop_px=metadata.crop_px, n_points=metadata.n_points, rng=rng)
+        crops = make_crops(
+            frame, known, crop_px=metadata.crop_px, n_points=metadata.n_points, rng=rng, empty=self._arrays.empty
+        )
         kept = [known[i] for i in crops.kept]
         self.dropped["category"] += len(instances) - len(known)
         self.dropped["points"] += len(known) - len(kept)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 
+from mkpose_ros.array_pool import Empty
 from mkpose_ros.errors import InputError
 from mkpose_ros.geometry.registration import register_depth
 from mkpose_ros.geometry.rotations import compose_pose
@@ -39,12 +40,15 @@ class FrameMessages:
     generation: int = 0  # frames from before a reset carry an older number
 
 
-def build_frame(messages: FrameMessages, settings: Settings) -> RgbdFrame:
-    """The registered RGB-D frame of some messages. Raises InputError that says what was wrong and what to do."""
+def build_frame(messages: FrameMessages, settings: Settings, empty: Empty = np.empty) -> RgbdFrame:
+    """The registered RGB-D frame of some messages, its images made by `empty` where they need to be converted.
+
+    Raises InputError that says what was wrong and what to do.
+    """
     color, depth = messages.color, messages.depth
     intrinsics = intrinsics_from_info(messages.info, color.width, color.height, "color/camera_info")
-    rgb = color_from_msg(color)
-    depth_m = depth_from_msg(depth, settings.min_depth, settings.max_depth)
+    rgb = color_from_msg(color, empty)
+    depth_m = depth_from_msg(depth, settings.min_depth, settings.max_depth, empty)
     problem = _unregistered(messages, intrinsics)
     if problem and settings.unregistered_depth == "refuse":
         raise InputError(f"{problem}: {_REGISTER_ADVICE}")

@@ -9,6 +9,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from mkpose_ros.array_pool import Empty
 from mkpose_ros.errors import InputError
 
 __all__ = ["COLOR_ENCODINGS", "DEPTH_ENCODINGS", "color_from_msg", "depth_from_msg", "image_to_msg", "labels_from_msg"]
@@ -46,8 +47,8 @@ DEPTH_ENCODINGS: dict[str, tuple[str, float]] = {
 _SATURATED = 65535  # a 16-bit depth camera's "too far"
 
 
-def color_from_msg(message: Image) -> np.ndarray:
-    """The (H, W, 3) uint8 R G B image of a message; rgb8 without a copy. Raises InputError."""
+def color_from_msg(message: Image, empty: Empty = np.empty) -> np.ndarray:
+    """The (H, W, 3) uint8 R G B image of a message; rgb8 without a copy, others made by `empty`. Raises InputError."""
     if message.encoding not in COLOR_ENCODINGS:
         raise InputError(
             f"colour image: got the encoding '{message.encoding}', expected one of {', '.join(COLOR_ENCODINGS)}; "
@@ -57,11 +58,16 @@ def color_from_msg(message: Image) -> np.ndarray:
     pixels = _pixels(message, dtype, channels, "colour image")
     if dtype == "u2":
         pixels = (pixels >> 8).astype(np.uint8)
-    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    if conversion is None:
+        return pixels
+    return cv2.cvtColor(pixels, conversion, dst=empty((message.height, message.width, 3), np.uint8))
 
 
-def depth_from_msg(message: Image, min_m: float, max_m: float) -> np.ndarray:
-    """The (H, W) float32 depth in metres of a message; 0 where invalid or outside [min_m, max_m]. Raises InputError."""
+def depth_from_msg(message: Image, min_m: float, max_m: float, empty: Empty = np.empty) -> np.ndarray:
+    """The (H, W) float32 depth in metres of a message, made by `empty`; 0 where invalid or outside [min_m, max_m].
+
+    Raises InputError.
+    """
     if message.encoding not in DEPTH_ENCODINGS:
         raise InputError(
             f"depth image: got the encoding '{message.encoding}', expected one of {', '.join(DEPTH_ENCODINGS)} "
@@ -69,12 +75,13 @@ def depth_from_msg(message: Image, min_m: float, max_m: float) -> np.ndarray:
         )
     dtype, unit_m = DEPTH_ENCODINGS[message.encoding]
     raw = _pixels(message, dtype, 1, "depth image")
+    depth_m = empty(raw.shape, np.float32)
     if unit_m != 1.0:
         # Division rounds correctly: the same metres as 32FC1 of the same scene.
-        depth_m = np.divide(raw, np.float32(1.0 / unit_m), dtype=np.float32)
+        np.divide(raw, np.float32(1.0 / unit_m), out=depth_m, dtype=np.float32)
         max_m = min(max_m, (_SATURATED - 0.5) * unit_m)
     else:
-        depth_m = raw.astype(np.float32)
+        depth_m[...] = raw
         cv2.patchNaNs(depth_m, 0.0)
     # In place; kept is what lies above the first bound and at or below the second one.
     cv2.threshold(depth_m, float(np.nextafter(np.float32(min_m), np.float32(-1.0))), 0.0, cv2.THRESH_TOZERO, depth_m)

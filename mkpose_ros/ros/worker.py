@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from mkpose_ros.array_pool import ArrayPool
 from mkpose_ros.errors import DeviceLostError, InputError, MkposeError
 from mkpose_ros.msg import ObjectPoseArray
 from mkpose_ros.pipeline import Pipeline, PipelineResult
@@ -50,6 +51,7 @@ class Worker:
         self._replacement: Pipeline | None = None
         self._seen_generation = generation()
         self._failures = 0
+        self._images = ArrayPool()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     @property
@@ -103,7 +105,7 @@ class Worker:
             return
         self._change_pipeline(messages.generation)
         started_ns = time.monotonic_ns()
-        frame = build_frame(messages, settings)
+        frame = build_frame(messages, settings, self._images.empty)
         frame = replace(frame, T_world_cam=self._outputs.transforms.camera_in_world(frame))
         prepare_pipeline(self._pipeline, settings, frame, messages)
         converted_ms = (time.monotonic_ns() - started_ns) / 1e6

@@ -1,0 +1,45 @@
+"""Arrays whose memory one frame hands on to a later one."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+__all__ = ["ArrayPool", "Empty"]
+
+Empty = Callable[[tuple[int, ...], DTypeLike], np.ndarray]  # makes arrays to be filled: np.empty, or a pool's
+
+
+class ArrayPool:
+    """Lends arrays, and lends their memory again once nobody holds the array or a view of it any more.
+
+    So a frame that is still worked on, a track that remembers a mask or a message that waits can never be overwritten,
+    however long they last, and a steady stream asks the system for no new images. Any thread may call it.
+    """
+
+    def __init__(self) -> None:
+        self._free: defaultdict[int, list[bytearray]] = defaultdict(list)  # by size in bytes
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+        """An array of the shape and type with arbitrary contents, as of np.empty; it must have elements.
+
+        >>> pool = ArrayPool()
+        >>> place = pool.empty((2, 3), np.uint8).ctypes.data
+        >>> pool.empty((6,), bool).ctypes.data == place
+        True
+        """
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        free = self._free[size]
+        try:
+            memory = free.pop()
+        except IndexError:
+            memory = bytearray(size)
+        # Views of views hold the last array of the chain, by numpy's rule. That is `flat`: what it looks at is no array.
+        flat = np.frombuffer(memory, dtype)
+        weakref.finalize(flat, free.append, memory).atexit = False
+        return flat.reshape(shape)
