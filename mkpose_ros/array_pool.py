@@ -39,7 +39,7 @@ class ArrayPool:
             memory = free.pop()
         except IndexError:
             memory = bytearray(size)
-        # Views of views hold the last array of the chain, by numpy's rule. That is `flat`: what it looks at is no array.
+        # Views of views hold the last array of their chain, by numpy's rule: `flat`, as what it looks at is no array.
         flat = np.frombuffer(memory, dtype)
         weakref.finalize(flat, free.append, memory).atexit = False
         return flat.reshape(shape)
