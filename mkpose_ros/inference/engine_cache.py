@@ -53,18 +53,25 @@ class EngineCache:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 lock = _acquire(path.with_suffix(".lock"), name)
             except OSError as error:
-                if not rebuild and (plan := _read(path, fingerprint)) is not None:
+                if not rebuild and (plan := self._stored(path.name, fingerprint)) is not None:
                     return plan  # a read-only folder that was filled beforehand
                 logger.warning("engine cache %s can't be used: %s", folder, error)
                 continue
             with lock:
-                if not rebuild and (plan := _read(path, fingerprint)) is not None:
+                if not rebuild and (plan := self._stored(path.name, fingerprint)) is not None:
                     return plan
                 plan = _build(name, build)
                 if not _write(path, fingerprint, plan) and folder != self._fallback:
                     self._keep_elsewhere(path.name, fingerprint, plan)
                 return plan
         return _build(name, build)
+
+    def _stored(self, file_name: str, fingerprint: Mapping[str, object]) -> bytes | None:
+        """The plan in either folder; the fallback holds it where the first one was full."""
+        plan = _read(self.folder / file_name, fingerprint)
+        if plan is None and _is_ours(self._fallback):
+            plan = _read(self._fallback / file_name, fingerprint)
+        return plan
 
     def _keep_elsewhere(self, file_name: str, fingerprint: Mapping[str, object], plan: bytes) -> None:
         with suppress(OSError):
@@ -80,6 +87,14 @@ def _acquire(path: Path, name: str) -> AbstractContextManager:
     except Timeout:
         logger.info("engine %s: another process is building it; waiting (lock %s)", name, path)
         return lock.acquire()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is there and nobody else's: anybody may make one of any name in /tmp, and plans are code."""
+    try:
+        return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _build(name: str, build: Callable[[], bytes]) -> bytes:
@@ -126,7 +141,7 @@ def _write(path: Path, fingerprint: Mapping[str, object], plan: bytes) -> bool:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        logger.warning("engine file %s can't be stored: %s; it will be built again next time", path, error)
+        logger.warning("engine file %s can't be stored: %s", path, error)
         if temporary:
             temporary.unlink(missing_ok=True)
         return False

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from mkpose_ros.msg import ObjectPose, ObjectPoseArray, StageTime
 
+from mkpose_ros.bench import pipeline as bench
 from mkpose_ros.bench.load import Load
 from mkpose_ros.bench.pipeline import Variant, _checked_out, load_rows, parse_variant
 from mkpose_ros.bench.plots import plot_pipeline
 from mkpose_ros.errors import InputError
 
+ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {"name", "backend", "model", "batch", "threads", "median_ms", "p95_ms", "p99_ms", "per_s", "rss_mb"}
 
 
@@ -39,6 +43,30 @@ def test_parameters_are_a_configuration_and_anything_else_a_revision():
 def test_a_revision_that_is_not_there_is_named():
     with pytest.raises(InputError, match="no_such_revision"), _checked_out([Variant("no_such_revision")]):
         pass
+
+
+def test_a_revision_is_run_from_a_folder_of_its_own_that_is_gone_afterwards():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    with _checked_out([Variant("this", ("a:=1",)), Variant("HEAD")]) as (this, head):
+        assert (this.checkout, head.name) == (None, "HEAD")
+        assert head.checkout != ROOT
+        assert (head.checkout / "mkpose_ros" / "pipeline.py").is_file()
+    assert not head.checkout.exists()
+
+
+def test_variants_take_turns_and_change_the_order_from_round_to_round(monkeypatch):
+    played = []
+
+    def play(variant, rate_hz, frames):
+        played.append((variant.name, rate_hz, frames))
+        return _load()
+
+    monkeypatch.setattr(bench, "play", play)
+    rows = bench.bench_pipeline([Variant("a"), Variant("b")], rates_hz=(10.0, 30.0), seconds=2.0, repeats=2)
+    first = [("a", 10.0, 20), ("b", 10.0, 20), ("a", 30.0, 60), ("b", 30.0, 60)]
+    assert played == [*first, ("b", 10.0, 20), ("a", 10.0, 20), ("b", 30.0, 60), ("a", 30.0, 60)]
+    assert {(row["backend"], row["rate_hz"]) for row in rows} == {(name, rate) for name, rate, _ in first}
 
 
 def test_rows_hold_latency_throughput_losses_and_the_stages():

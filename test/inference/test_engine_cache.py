@@ -112,6 +112,17 @@ def test_a_full_disk_costs_a_warning_and_the_fallback_keeps_the_plan(cache, monk
     assert "No space left on device" in caplog.text
     assert not list(cache.folder.glob("*.engine"))
     assert not list(cache.folder.glob("*.tmp"))
+    assert cache.plan("small", FINGERPRINT, _never) == b"plan"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_fallback_folder_of_somebody_else_is_not_read(cache, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    EngineCache(tmp_path / "file" / "cache").plan("small", FINGERPRINT, lambda: b"plan")
+    assert cache.plan("small", FINGERPRINT, _never) == b"plan"
+    (kept,) = (tmp_path / "tmp").rglob("*.engine")
+    os.chown(kept.parent, 12345, 12345)
+    assert cache.plan("small", FINGERPRINT, lambda: b"our own") == b"our own"
 
 
 def test_a_cache_that_can_not_be_made_falls_back_to_a_temporary_folder(tmp_path, monkeypatch, caplog):

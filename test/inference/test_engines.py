@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from mkpose_ros.errors import DependencyError, DeviceMemoryError, EngineError, InputError, ModelError
+from mkpose_ros.errors import DependencyError, DeviceLostError, DeviceMemoryError, EngineError, InputError, ModelError
 from mkpose_ros.inference.base import OUTPUTS, PoseEngine
 from mkpose_ros.inference.engine import ENGINES, open_engine, physical_cores
 from mkpose_ros.inference.metadata import read_metadata
@@ -237,6 +237,33 @@ def test_a_full_device_gets_smaller_batches_and_no_frame_is_lost(tiny_model, mak
 def test_a_device_without_room_for_one_instance_is_an_error(tiny_model, make_inputs):
     with pytest.raises(EngineError, match="one instance does not fit"):
         _SmallMemory(read_metadata(tiny_model), room=0).infer(make_inputs(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("CUDA failure 2: out of memory ; GPU=0 ; hostname=robot", DeviceMemoryError),
+        (
+            "BFCArena: Failed to allocate memory for requested buffer of size 4096",
+            DeviceMemoryError,
+        ),
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=0", DeviceLostError),
+        ("CUDNN failure 4: CUDNN_STATUS_INTERNAL_ERROR ; GPU=0", DeviceLostError),
+        ("Invalid input name: nocs", EngineError),
+    ],
+)
+def test_what_onnx_runtime_says_of_a_gpu_is_told_apart(tiny_model, make_inputs, monkeypatch, text, kind):
+    engine = open_engine(tiny_model, "onnxruntime")
+
+    class Failing:
+        def run(self, names, inputs):
+            raise RuntimeError(text)
+
+    monkeypatch.setattr(engine, "_session", Failing())
+    with pytest.raises(EngineError) as raised:
+        engine._run(make_inputs(2))
+    assert type(raised.value) is kind
+    assert text in str(raised.value)
 
 
 def test_threads_default_to_the_physical_cores_allowed():

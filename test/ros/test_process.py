@@ -177,14 +177,35 @@ def test_autostart_that_fails_ends_the_process_with_the_reason():
     assert "stub has no such file" in process.log
 
 
-def real_node(model):
-    return NodeProcess("-p", "autostart:=true", "-p", f"model:={model}", script=("-m", "mkpose_ros.ros.node"))
+def real_node(model, *parameters):
+    words = [word for parameter in (f"model:={model}", *parameters) for word in ("-p", parameter)]
+    return NodeProcess("-p", "autostart:=true", *words, script=("-m", "mkpose_ros.ros.node"))
 
 
 def test_a_missing_model_ends_the_real_node_with_its_path(tmp_path):
     process = real_node(tmp_path / "model.onnx")
     assert_clean_end(process, status=1)
     assert f"configure failed: model {tmp_path / 'model.onnx'}" in process.log
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        (("backend:=onnxruntime-cuda",), "onnxruntime-cuda: this ONNX Runtime has only"),
+        (("backend:=tensorrt-rtx", "device_index:=7"), "GPU 7 does not exist; found"),
+        (("segmenter_device:=cuda",), "segmenter runtime onnxruntime: no CUDA provider, at hand are"),
+    ],
+)
+def test_a_gpu_that_is_asked_for_and_not_there_ends_the_real_node_with_what_there_is(parameters, reason):
+    if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
+        pytest.skip("this ONNX Runtime can use a GPU")
+    if "tensorrt" in parameters[0]:
+        pytest.importorskip("tensorrt_rtx")
+        pytest.importorskip("cuda.bindings.runtime")
+    process = real_node("small", *parameters)
+    assert_clean_end(process, status=1)
+    assert "configure failed" in process.log
+    assert reason in process.log
 
 
 def test_a_model_that_lacks_a_key_ends_the_real_node_with_path_and_key(tmp_path):
