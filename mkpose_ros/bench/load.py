@@ -41,6 +41,7 @@ class Load:
     ready_s: float = 0.0  # start of the process to its subscription to the camera
     rss_mb: float = 0.0
     cpu_s: float = 0.0  # processor time of the node while frames came
+    page_faults: int = 0  # of the node meanwhile: pages of memory that it got from the system, 4 kB each
     span_s: float = 0.0  # from the first frame to the last
 
     @property
@@ -116,12 +117,13 @@ def run_load(
             publish()
         _spin_until(executor, time.monotonic() + _SETTLE_S if warm_up else 0.0)
         before = load.reached
-        begin, cpu = time.monotonic(), _cpu_s(watched)
+        begin, cpu, faults = time.monotonic(), _cpu_s(watched), _page_faults(watched)
         for index in range(frames):
             _spin_until(executor, begin + index / rate_hz)
             load.sent_at[publish()] = time.monotonic()
             watch(watched)
         load.span_s, load.cpu_s = time.monotonic() - begin, _cpu_s(watched) - cpu
+        load.page_faults = _page_faults(watched) - faults
         _spin_until(executor, time.monotonic() + _LAST_ANSWERS_S)
         load.reached -= before
         load.rss_mb = watched.memory_info().rss / 1e6
@@ -137,6 +139,12 @@ def run_load(
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
+
+
+def _page_faults(process: psutil.Process) -> int:
+    """Those that needed no disk, since the process began."""
+    after_the_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2]
+    return int(after_the_name.split()[7])
 
 
 def _spin_until(executor: SingleThreadedExecutor, deadline: float) -> None:

@@ -106,8 +106,11 @@ def load_row(
     )
     counts = {"sent": len(load.sent_at), "lost": load.lost, "skipped": load.skipped}
     counts |= {"rate_hz": rate_hz, "ready_s": load.ready_s}
-    cpu_ms = None if name.startswith("  ") else 1e3 * load.cpu_s / len(load.sent_at)  # of the whole process, a frame
-    return {**row, "cpu_ms": cpu_ms, "per_s": min(rate_hz, 1e3 / row["median_ms"]), **counts}
+    of_process = {}  # a frame
+    if not name.startswith("  "):
+        of_process["cpu_ms"] = 1e3 * load.cpu_s / len(load.sent_at)
+        of_process["page_faults"] = load.page_faults / max(len(load.received_at), 1)
+    return {**row, **of_process, "per_s": min(rate_hz, 1e3 / row["median_ms"]), **counts}
 
 
 def _still_camera(camera: rclpy.node.Node, rng: np.random.Generator) -> Any:

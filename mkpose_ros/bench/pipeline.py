@@ -135,6 +135,7 @@ def load_rows(variant: Variant, rate_hz: float, loads: Sequence[Load]) -> list[d
         all_of.messages += load.messages
         all_of.reached += load.reached
         all_of.cpu_s += load.cpu_s
+        all_of.page_faults += load.page_faults
         all_of.span_s += load.span_s
     objects = [len(message.objects) for message in all_of.messages]
     given = dict(parameter.split(":=", 1) for parameter in variant.parameters)

@@ -25,6 +25,7 @@ COLUMNS = {  # key of a row: heading, format
     "cpu_ms": ("CPU ms", "{:.1f}"),
     "per_s": ("per s", "{:.1f}"),
     "rss_mb": ("MB", "{:.0f}"),
+    "page_faults": ("page faults", "{:.0f}"),
     "mparameters": ("M param.", "{:.2f}"),
     "gflop": ("GFLOP each", "{:.2f}"),
     "gflop_batch": ("GFLOP", "{:.2f}"),

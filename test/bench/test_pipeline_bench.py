@@ -22,7 +22,7 @@ CONTRACT = {"name", "backend", "model", "batch", "threads", "median_ms", "p95_ms
 
 def _load(frames: int = 20) -> Load:
     """Every second frame answered, after 40 to 58 ms, with two objects."""
-    load = Load(ready_s=1.0, rss_mb=500.0, cpu_s=0.5, span_s=1.0, reached=frames - 1)
+    load = Load(ready_s=1.0, rss_mb=500.0, cpu_s=0.5, page_faults=30, span_s=1.0, reached=frames - 1)
     for k in range(frames):
         load.sent_at[k] = k / 20
         if k % 2:
@@ -78,6 +78,7 @@ def test_rows_hold_latency_throughput_losses_and_the_stages():
     assert whole["per_s"] == pytest.approx(10.0)
     assert whole["objects_per_s"] == pytest.approx(20.0)
     assert whole["cpu_percent"] == pytest.approx(50.0)
+    assert whole["page_faults"] == pytest.approx(3.0)
     assert (whole["model"], whole["rate_hz"]) == ("base", 20.0)
     assert own["median_ms"] == pytest.approx(8.0)
     assert [(row["name"].strip(), row["median_ms"]) for row in stages] == [("segmentation", 30.0), ("crops", 5.0)]
@@ -90,6 +91,7 @@ def test_two_runs_of_one_variant_are_counted_together():
     whole = load_rows(Variant("this"), 20.0, [first, second])[0]
     assert (whole["sent"], whole["skipped"]) == (40, 18)
     assert whole["per_s"] == pytest.approx(10.0)
+    assert whole["page_faults"] == pytest.approx(3.0)
 
 
 def test_the_picture_is_written(tmp_path):

@@ -19,3 +19,4 @@ def test_the_bench_counts_every_frame_and_its_parts_fit_into_the_whole():
     assert sum(row["median_ms"] for row in stages) <= inside["p99_ms"] * 1.5
     assert 50 < inside["rss_mb"] < 700
     assert inside["batch"] == 5
+    assert 0 < inside["page_faults"] < 5000  # of a process that is still warming up
