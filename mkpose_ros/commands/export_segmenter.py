@@ -10,6 +10,7 @@ import numpy as np
 
 from mkpose_ros.commands.options import common_options, write_json
 from mkpose_ros.errors import InputError, ModelError
+from mkpose_ros.types import RgbdFrame
 
 __all__ = ["export_segmenter"]
 
@@ -67,7 +68,7 @@ def export_segmenter(
             detectron2_config, weights, out, input_height=height, input_width=width, class_map=class_map,
             class_names=names,
         )  # fmt: skip
-    result = agreement(model, out, _pictures(images, seed))
+    result = agreement(model, out, _frames(images, seed))
     write_json({"onnx": str(out), "megabytes": out.stat().st_size / 1e6, "agreement": asdict(result)}, json_file)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {result}", err=json_file == "-")
     if not result.good:
@@ -82,15 +83,15 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def _pictures(folder: Path | None, seed: int) -> list[np.ndarray]:
-    """The folder's pictures (at most 50), or noise and grey where none is given."""
+def _frames(folder: Path | None, seed: int) -> list[RgbdFrame]:
+    """The folder's pictures (at most 50), with depth where it lies beside them; noise and grey where none is given."""
+    from mkpose_ros.segmentation.annotations import read_picture
+    from mkpose_ros.segmentation.canvas import frame_without_depth
+
     if folder is None:
         noise = np.random.default_rng(seed).integers(0, 255, (480, 640, 3), np.uint8)
-        return [noise, np.full((480, 640, 3), 90, np.uint8)]
-    import cv2
-
+        return [frame_without_depth(rgb) for rgb in (noise, np.full((480, 640, 3), 90, np.uint8))]
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in (".png", ".jpg") and "color" in f.stem.lower())
-    pictures = [cv2.imread(str(f), cv2.IMREAD_COLOR) for f in files[:50]]
-    if not pictures or any(p is None for p in pictures):
+    if not files:
         raise InputError(f"{folder}: expected pictures whose names hold 'color', *.png or *.jpg")
-    return [cv2.cvtColor(p, cv2.COLOR_BGR2RGB) for p in pictures]
+    return [read_picture(file) for file in files[:50]]

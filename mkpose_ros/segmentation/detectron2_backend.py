@@ -16,6 +16,8 @@ import yaml
 from mkpose_ros.errors import DependencyError, EngineError, InputError, ModelError
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation.base import check_rgb
+from mkpose_ros.segmentation.canvas import frame_without_depth, relief_at
+from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
 from mkpose_ros.types import Instance, RgbdFrame
 
 __all__ = ["Detectron2Segmenter", "class_categories", "load_class_map"]
@@ -44,13 +46,14 @@ class Detectron2Segmenter:
 
         self._resize = ResizeShortestEdge([config.INPUT.MIN_SIZE_TEST] * 2, config.INPUT.MAX_SIZE_TEST)
         self._bgr = config.INPUT.FORMAT == "BGR"
-        self._infer(np.zeros((480, 640, 3), np.uint8))
+        self._relief = len(config.MODEL.PIXEL_MEAN) == 3 + RELIEF_CHANNELS  # our network that sees depth too
+        self._infer(frame_without_depth(np.zeros((480, 640, 3), np.uint8)))
 
     def segment(self, frame: RgbdFrame) -> list[Instance]:
         """The raw instances of a frame, most certain first."""
         if self._model is None:
             raise InputError("segmenter detectron2: used after close(); open it again")
-        found = self._infer(check_rgb(frame.rgb, "segmenter detectron2")).to("cpu")
+        found = self._infer(frame).to("cpu")
         boxes, scores = found.pred_boxes.tensor.numpy(), found.scores.numpy()
         labels, masks = found.pred_classes.numpy(), found.pred_masks.numpy()
         return [
@@ -62,10 +65,12 @@ class Detectron2Segmenter:
     def close(self) -> None:
         self._model = None
 
-    def _infer(self, rgb: np.ndarray) -> Any:
+    def _infer(self, frame: RgbdFrame) -> Any:
+        rgb = check_rgb(frame.rgb, "segmenter detectron2")
         height, width = rgb.shape[:2]
         image = self._resize.get_transform(rgb).apply_image(rgb)  # as DefaultPredictor: other filters move the scores
         image = image[:, :, ::-1] if self._bgr else image
+        image = np.dstack([image, relief_at(frame, *image.shape[:2])]) if self._relief else image
         tensor = self._torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
         half = self._torch.autocast("cuda", dtype=self._torch.float16) if self._half else nullcontext()
         with self._torch.inference_mode(), half:

@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mkpose_ros.errors import InputError
-from mkpose_ros.segmentation.annotations import merged_annotations
+from mkpose_ros.segmentation.annotations import merged_annotations, read_picture
 from mkpose_ros.segmentation.base import Segmenter
-from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
+from mkpose_ros.types import Instance
 
 __all__ = ["best_threshold", "evaluate_segmenter", "write_thresholds"]
 
@@ -33,7 +31,8 @@ IOU_50, IOU_75 = 0, 5  # among COCO's ten IoU thresholds
 def evaluate_segmenter(
     segmenter: Segmenter, folder: Path, *, limit: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Mask and box AP (percent, COCO's 101-point, IoU 0.50:0.95) on a folder of COCO annotations.
+    """Mask and box AP (percent, COCO's 101-point, IoU 0.50:0.95) on a folder of COCO annotations, and of depth if
+    it has some.
 
     Returns {"pictures", "detections", "mask": {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100"},
     "box": {...}, "per_category": {name: {"ap", "ap50", "ap75", "objects", "threshold", "f1"}}} of masks; a figure
@@ -47,7 +46,7 @@ def evaluate_segmenter(
     label_of = {entry["name"]: entry["id"] for entry in truth["categories"]}
     results: list[dict[str, Any]] = []
     for done, (image_id, file) in enumerate(files.items(), start=1):
-        found = segmenter.segment(_frame(file))
+        found = segmenter.segment(read_picture(file))
         results += [_result(i, image_id, label_of[i.category]) for i in found if i.category in label_of]
         if progress:
             progress(done, len(files))
@@ -89,16 +88,6 @@ def write_thresholds(model_path: Path, per_category: Mapping[str, Mapping[str, A
     onnx.helper.set_model_props(graph, described)
     onnx.save(graph, model_path)
     return thresholds
-
-
-def _frame(file: Path) -> RgbdFrame:
-    """A picture as a frame without depth: segmenters see colour alone."""
-    bgr = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(f"{file}: missing or damaged")
-    height, width = bgr.shape[:2]
-    camera = CameraIntrinsics(float(width), float(width), width / 2, height / 2, width, height)
-    return RgbdFrame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.zeros((height, width), np.float32), camera)
 
 
 def _result(instance: Instance, image: int, label: int) -> dict[str, Any]:

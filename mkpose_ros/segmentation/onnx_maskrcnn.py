@@ -2,12 +2,13 @@
 
 The file's contract (written by `mkpose export-segmenter`):
 
-- input `image`: (h, w, 3) uint8 R G B of the fixed size in the metadata; the picture top left, the rest filled;
+- input `image`: (h, w, 3) uint8 R G B of the fixed size in the metadata; the picture top left, the rest filled; with
+  `relief` in the metadata (h, w, 7), the channels of `mkpose_ros.segmentation.relief` behind the colours;
 - outputs `boxes` (N, 4) float32 in pixels of that input, `scores` (N,), `labels` (N,) int64, `masks` (N, m, m)
   float32 probabilities inside each box;
-- metadata_props key `mkpose`: JSON {format_version, kind: "segmenter", input_height, input_width, fill, categories},
-  where categories[label] is our name of the class, or "" for one to be skipped; and `thresholds`, if it is calibrated:
-  {category: the score below which its instances are mostly false}.
+- metadata_props key `mkpose`: JSON {format_version, kind: "segmenter", input_height, input_width, fill, relief,
+  categories}, where categories[label] is our name of the class, or "" for one to be skipped; and `thresholds`, if it
+  is calibrated: {category: the score below which its instances are mostly false}.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mkpose_ros.errors import InputError, ModelError
-from mkpose_ros.segmentation.base import check_rgb
+from mkpose_ros.segmentation.canvas import fitted
 from mkpose_ros.segmentation.masks import paste_mask
 from mkpose_ros.segmentation.sessions import Session, open_session
 from mkpose_ros.types import Instance, RgbdFrame
 
-__all__ = ["FORMAT_VERSION", "OnnxMaskRcnn", "SegmenterMetadata", "letterbox"]
+__all__ = ["FORMAT_VERSION", "OnnxMaskRcnn", "SegmenterMetadata"]
 
 FORMAT_VERSION = 1
 OUTPUTS = ("boxes", "scores", "labels", "masks")
@@ -40,6 +40,7 @@ class SegmenterMetadata:
     input_width: int
     categories: tuple[str, ...]  # by label; "" is a class to skip
     fill: int = 127  # grey level of the canvas beside the picture
+    relief: bool = False  # depth is part of the input
     thresholds: Mapping[str, float] = field(default_factory=dict)  # calibrated, by category
 
     @classmethod
@@ -57,10 +58,15 @@ class SegmenterMetadata:
                 int(metadata["input_width"]),
                 tuple(str(name) for name in metadata["categories"]),
                 int(metadata.get("fill", 127)),
+                bool(metadata.get("relief", False)),
                 {str(name): float(score) for name, score in metadata.get("thresholds", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"segmenter model {path}: incomplete metadata ({error!r}); export it again") from error
+
+    def canvas(self, frame: RgbdFrame) -> tuple[np.ndarray, float]:
+        """The network's input of a frame, and its scale: `canvas.fitted` of the model's size."""
+        return fitted(frame, self.input_height, self.input_width, self.fill, self.relief)
 
 
 class OnnxMaskRcnn:
@@ -92,16 +98,12 @@ class OnnxMaskRcnn:
         """The file's calibrated score threshold of each category, as far as it has some."""
         return self.metadata.thresholds
 
-    def segment(self, frame: RgbdFrame) -> list[Instance]:
-        """The raw instances of a frame, most certain first."""
-        return self.segment_image(frame.rgb)
-
-    def segment_image(self, rgb: np.ndarray, on_stage: Callable[[str], None] = lambda _: None) -> list[Instance]:
-        """The raw instances of a (H, W, 3) uint8 image; `on_stage` is told when preprocess, network and paste end."""
+    def segment(self, frame: RgbdFrame, on_stage: Callable[[str], None] = lambda _: None) -> list[Instance]:
+        """The raw instances of a frame, most certain first; `on_stage` is told when preprocess, network, paste end."""
         if self._session is None:
             raise InputError("segmenter: used after close(); open it again")
-        height, width = check_rgb(rgb, "segmenter").shape[:2]
-        canvas, scale = letterbox(rgb, self.metadata.input_height, self.metadata.input_width, self.metadata.fill)
+        canvas, scale = self.metadata.canvas(frame)
+        height, width = frame.rgb.shape[:2]
         on_stage("preprocess")
         outputs = self._session.run({"image": canvas})
         on_stage("network")
@@ -133,15 +135,3 @@ class OnnxMaskRcnn:
         if name:
             self.skipped_classes[name] = self.skipped_classes.get(name, 0) + 1
         return ""
-
-
-def letterbox(rgb: np.ndarray, height: int, width: int, fill: int) -> tuple[np.ndarray, float]:
-    """A (H, W, 3) image scaled to fit a (height, width, 3) canvas, top left, and the scale (canvas / image pixels)."""
-    scale = min(height / rgb.shape[0], width / rgb.shape[1])
-    if scale == 1.0 and rgb.shape[:2] == (height, width):
-        return np.ascontiguousarray(rgb), 1.0
-    new_width, new_height = max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1)
-    interpolation = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    canvas = np.full((height, width, 3), fill, np.uint8)
-    canvas[:new_height, :new_width] = cv2.resize(rgb, (new_width, new_height), interpolation=interpolation)
-    return canvas, scale

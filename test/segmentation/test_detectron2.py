@@ -51,7 +51,9 @@ def test_weights_and_configs_that_are_missing_are_named(tmp_path):
         Detectron2Segmenter(config, tmp_path / "weights.pth")
 
 
-@pytest.mark.parametrize("form", [{}, {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1}])
+@pytest.mark.parametrize(
+    "form", [{}, {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1}, {"relief": True}]
+)
 def test_our_weights_mean_the_same_to_detectron2(tmp_path, form):
     torch = pytest.importorskip("torch")
     pytest.importorskip("detectron2")
@@ -63,7 +65,7 @@ def test_our_weights_mean_the_same_to_detectron2(tmp_path, form):
     torch.manual_seed(0)
     ours = MaskRcnn(MaskRcnnConfig(categories=("bowl", "mug"), input_height=96, input_width=128, **form)).eval()
     _, theirs, _ = load_detectron2(*write_detectron2(ours, tmp_path), "cpu")
-    image = torch.randint(0, 256, (96, 128, 3), dtype=torch.uint8)
+    image = torch.randint(0, 256, (96, 128, 7 if ours.config.relief else 3), dtype=torch.uint8)
     with torch.inference_mode():
         boxes, scores, labels, masks = ours(image)
         (found,) = theirs.inference([{"image": image.permute(2, 0, 1).float()}], do_postprocess=False)

@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime")
 
 from mkpose_ros.errors import InputError, ModelError  # noqa: E402
 from mkpose_ros.segmentation import open_segmenter  # noqa: E402
+from mkpose_ros.segmentation.annotations import read_picture  # noqa: E402
 from mkpose_ros.segmentation.evaluate import evaluate_segmenter  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
@@ -231,7 +232,7 @@ def test_training_the_last_stages_leaves_the_first_as_they_were(tmp_path, short)
 def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, run, pictures, make_frame):
     path = tmp_path / "model.onnx"
     model = export_run(run, path, {"data": "discs and squares"})
-    shown = [cv2.imread(str(file))[..., ::-1] for file in sorted(pictures.glob("*.png"))[:3]]
+    shown = [read_picture(file) for file in sorted(pictures.glob("*.png"))[:3]]
     compared = agreement(model, path, shown, min_score=0.05)
     assert compared.detections > 0
     assert compared.unmatched == 0

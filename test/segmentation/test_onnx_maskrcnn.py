@@ -9,8 +9,8 @@ import pytest
 
 from mkpose_ros.errors import DependencyError, InputError, ModelError
 from mkpose_ros.segmentation import OutsideMasks, Segmenter, clean_instances, open_segmenter
+from mkpose_ros.segmentation.canvas import letterbox
 from mkpose_ros.segmentation.masks import mask_box
-from mkpose_ros.segmentation.onnx_maskrcnn import letterbox
 from mkpose_ros.segmentation.sessions import RUNTIMES
 from mkpose_ros.types import Instance
 

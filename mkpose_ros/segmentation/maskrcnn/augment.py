@@ -5,9 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["degrade", "random_view", "view_of"]
+from mkpose_ros.segmentation.relief import relief_image
+from mkpose_ros.types import CameraIntrinsics
+
+__all__ = ["degrade", "random_view", "relief_of_view", "view_of"]
 
 FILL = 127
+_WRONG_SCALE = 0.02  # of depth, as cameras are badly calibrated
 
 
 def random_view(
@@ -35,6 +39,22 @@ def view_of(
         image = cv2.GaussianBlur(image, (0, 0), 0.35 / scale)
     moved = cv2.warpAffine(image, transform, size[::-1], flags=cv2.INTER_LINEAR, borderValue=(FILL, FILL, FILL))
     return moved, cv2.warpAffine(ids, transform, size[::-1], flags=cv2.INTER_NEAREST, borderValue=0)
+
+
+def relief_of_view(
+    depth_m: np.ndarray,
+    camera: CameraIntrinsics,
+    transform: np.ndarray,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The relief (h, w, 4) of a depth image (H, W) moved like `view_of`: what a camera sees that is turned, has another
+    lens, or looks into a mirror."""
+    moved_m = cv2.warpAffine(depth_m, transform, size[::-1], flags=cv2.INTER_NEAREST, borderValue=0)
+    moved_m *= np.float32(np.exp(rng.normal(0.0, _WRONG_SCALE)))
+    scale = float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    cx, cy = (transform @ [camera.cx, camera.cy, 1.0]).tolist()
+    return relief_image(moved_m, CameraIntrinsics(camera.fx * scale, camera.fy * scale, cx, cy, size[1], size[0]))
 
 
 def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mkpose_ros.errors import DependencyError
+from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
 
 __all__ = ["LEVEL_STAGES", "EfficientNetLite", "FeaturePyramid", "imagenet_weights"]
 
@@ -30,6 +31,8 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 SCALING = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}  # width, depth
+COLOURS = 3  # channels of an image that come first
+RELIEF_TOWER = {"c3": 64, "c4": 96, "c5": 128}  # channels of the levels
 LEVEL_STAGES = {"c2": 1, "c3": 2, "c4": 4, "c5": 6}  # the last stage at strides 4, 8, 16, 32
 
 
@@ -96,9 +99,13 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """(B, 3, H, W) normalised images -> {"c2".."c5"}: (B, C, H / 4..32, W / 4..32). H and W are multiples of 32."""
+    """(B, 3, H, W) normalised images -> {"c2".."c5"}: (B, C, H / 4..32, W / 4..32). H and W are multiples of 32.
 
-    def __init__(self, name: str) -> None:
+    With `relief` images have the channels of `mkpose_ros.segmentation.relief` behind the colours, (B, 7, H, W), and
+    the features of a `ReliefTower` stand behind those of c3, c4 and c5.
+    """
+
+    def __init__(self, name: str, relief: bool = False) -> None:
         super().__init__()
         width, depth = SCALING[name]
         self._conv_stem = nn.Conv2d(3, 32, 3, 2, bias=False)
@@ -115,6 +122,9 @@ class EfficientNetLite(nn.Module):
             self.stage_ends.append(len(blocks))
             self.channels |= {level: channels for level, stage in LEVEL_STAGES.items() if stage == index}
         self._blocks = nn.ModuleList(blocks)
+        self.relief = ReliefTower() if relief else None
+        if relief:
+            self.channels = {level: c + RELIEF_TOWER.get(level, 0) for level, c in self.channels.items()}
 
     def freeze(self, stages: int) -> None:
         """Train neither the stem nor the first `stages` stages, and keep no graph of them.
@@ -134,7 +144,10 @@ class EfficientNetLite(nn.Module):
                 if hasattr(block, norm):
                     getattr(block, norm).merge_into(getattr(block, conv))
 
-    def forward(self, images: Tensor, stages: int = len(STAGES)) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.with_relief(self.of_colour(images[:, :COLOURS]), images[:, COLOURS:])
+
+    def of_colour(self, images: Tensor, stages: int = len(STAGES)) -> dict[str, Tensor]:
         """The levels that end within the first `stages` stages: all of them, or as many as are frozen."""
         return self._run(F.relu6(conv_norm(images, self._conv_stem, self._bn0)), {}, 0, stages)
 
@@ -143,12 +156,56 @@ class EfficientNetLite(nn.Module):
         deepest = max(features)
         return self._run(features[deepest], features, LEVEL_STAGES[deepest] + 1, len(STAGES))
 
+    def with_relief(self, features: dict[str, Tensor], relief: Tensor) -> dict[str, Tensor]:
+        """The levels with what the tower, if there is one, sees in a normalised relief (B, 4, H, W) behind them."""
+        if self.relief is None:
+            return features
+        shape = self.relief(relief)
+        return features | {level: torch.cat([features[level], x.to(features[level])], 1) for level, x in shape.items()}
+
     def _run(self, x: Tensor, features: dict[str, Tensor], first: int, end: int) -> dict[str, Tensor]:
         for stage in range(first, end):
             for block in self._blocks[self.stage_ends[stage - 1] if stage else 0 : self.stage_ends[stage]]:
                 x = block(x)
             features = features | {level: x for level, last in LEVEL_STAGES.items() if last == stage}
         return features
+
+
+class ReliefTower(nn.Module):
+    """(B, 4, H, W) normalised reliefs -> {"c3", "c4", "c5"}: (B, C, H / 8..32, W / 8..32); learnt from nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_halving(RELIEF_CHANNELS, 24), *_halving(24, 40))
+        channels_in = 40
+        for level, channels in RELIEF_TOWER.items():
+            self.add_module(level, nn.Sequential(*_halving(channels_in, channels), _Residual(channels)))
+            channels_in = channels
+
+    def forward(self, relief: Tensor) -> dict[str, Tensor]:
+        x, levels = self.stem(relief), {}
+        for level in RELIEF_TOWER:
+            levels[level] = x = getattr(self, level)(x)
+        return levels
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(*_convolution(channels, channels, 1), *_convolution(channels, channels, 1)[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.inner(x))
+
+
+def _halving(channels_in: int, channels: int) -> list[nn.Module]:
+    return _convolution(channels_in, channels, 2)
+
+
+def _convolution(channels_in: int, channels: int, stride: int) -> list[nn.Module]:
+    conv = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
 class FeaturePyramid(nn.Module):

@@ -21,6 +21,7 @@ class MaskRcnnConfig:
 
     categories: tuple[str, ...]
     backbone: str = "lite0"  # EfficientNet-Lite 0 or 2
+    relief: bool = False  # sees depth too
     input_height: int = 288
     input_width: int = 384
     pyramid: tuple[int, ...] = (2, 3, 4, 5)  # levels of the pyramid that boxes and masks are pooled from
@@ -72,6 +73,7 @@ class SegmenterTrainConfig:
     mask_samples: int = 16  # of those on objects, the most that masks are learnt from
     scale_range: tuple[float, float] = (0.7, 1.5)  # of the picture against the input
     paste_probability: float = 0.3  # objects of another picture pasted in, rare categories first
+    depth_drop: float = 0.1  # pictures whose depth is kept from a network that sees relief
     min_object_px: int = 60  # of the input; smaller visible areas are no training objects
     ema: float = 0.998
     checkpoint_minutes: float = 5.0

@@ -12,10 +12,12 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mkpose_ros.errors import InputError
-from mkpose_ros.segmentation.annotations import coco_files, pictures_root
-from mkpose_ros.segmentation.maskrcnn.augment import degrade, random_view, view_of
+from mkpose_ros.segmentation.annotations import coco_files, depth_beside, pictures_root
+from mkpose_ros.segmentation.maskrcnn.augment import degrade, random_view, relief_of_view, view_of
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig
 from mkpose_ros.segmentation.maskrcnn.losses import Truth
+from mkpose_ros.segmentation.relief import no_relief
+from mkpose_ros.types import CameraIntrinsics
 
 __all__ = ["CocoPictures", "TrainingSamples", "collate"]
 
@@ -68,12 +70,21 @@ class CocoPictures:
             ids[_decode(segmentation, record.height, record.width)] = len(labels)
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), ids, labels
 
+    def shape(self, index: int) -> tuple[int, int]:
+        """The picture's height and width."""
+        return self._records[index].height, self._records[index].width
+
+    def depth(self, index: int) -> tuple[np.ndarray, CameraIntrinsics] | None:
+        """What `depth_beside` finds of the picture."""
+        return depth_beside(self._records[index].file)
+
 
 class TrainingSamples(torch.utils.data.Dataset):
-    """Sample i of an endless stream: ((3, H, W) uint8 image, Truth)."""
+    """Sample i of an endless stream: ((3, H, W) uint8 image, (7, H, W) for a network that sees relief, Truth)."""
 
     def __init__(self, model: MaskRcnnConfig, train: SegmenterTrainConfig, seed: int, length: int) -> None:
         self._model, self._train, self._seed, self._length = model, train, seed, length
+        self._size = model.input_height, model.input_width
         self._pictures = CocoPictures(train.data, model.categories)
 
     def __len__(self) -> int:
@@ -81,11 +92,19 @@ class TrainingSamples(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Truth]:
         rng = np.random.default_rng([self._seed, index])
-        image, ids, labels = self._view(self._in_turn(index), rng)
-        if rng.random() < self._train.paste_probability:
-            other = self._view(self._pictures.draw_evenly(rng), rng)
+        picture = self._in_turn(index)
+        transform = self._transform(picture, rng)
+        image, ids, labels = self._view(picture, transform)
+        pasted = rng.random() < self._train.paste_probability
+        if pasted:
+            other = self._pictures.draw_evenly(rng)
+            other = self._view(other, self._transform(other, rng))
             labels = _paste(image, ids, labels, other, 1.0 / np.maximum(self._pictures.counts, 1), rng)
         image = degrade(image, rng)
+        if self._model.relief:
+            # What is pasted stands nowhere: such a picture has no depth, like one of a plain camera.
+            kept = not pasted and rng.random() >= self._train.depth_drop
+            image = np.dstack([image, self._relief(picture, transform, rng) if kept else no_relief(*image.shape[:2])])
         truth = make_truth(ids, labels, self._train.min_object_px)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), truth
 
@@ -94,11 +113,16 @@ class TrainingSamples(torch.utils.data.Dataset):
         epoch, position = divmod(index, len(self._pictures))
         return int(np.random.default_rng([self._seed, epoch]).permutation(len(self._pictures))[position])
 
-    def _view(self, picture: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    def _transform(self, picture: int, rng: np.random.Generator) -> np.ndarray:
+        return random_view(self._pictures.shape(picture), self._size, self._train.scale_range, rng)
+
+    def _view(self, picture: int, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
         image, ids, labels = self._pictures.load(picture)
-        size = self._model.input_height, self._model.input_width
-        transform = random_view(image.shape[:2], size, self._train.scale_range, rng)
-        return *view_of(image, ids, transform, size), labels
+        return *view_of(image, ids, transform, self._size), labels
+
+    def _relief(self, picture: int, transform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        measured = self._pictures.depth(picture)
+        return no_relief(*self._size) if measured is None else relief_of_view(*measured, transform, self._size, rng)
 
 
 def make_truth(ids: np.ndarray, labels: list[int], min_object_px: int) -> Truth:

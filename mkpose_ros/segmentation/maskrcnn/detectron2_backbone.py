@@ -14,9 +14,10 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 
-from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite
+from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS, EfficientNetLite
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, PIXEL_MEAN, PIXEL_STD, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
+from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
 
 __all__ = ["build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
 
@@ -32,9 +33,12 @@ class _BottomUp(EfficientNetLite, Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_efficientnet_lite_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FPN:
-    """detectron2's FPN over EfficientNet-Lite; cfg.MODEL.EFFICIENTNET_LITE.NAME is lite0 or lite2."""
+    """detectron2's FPN over EfficientNet-Lite; cfg.MODEL.EFFICIENTNET_LITE.NAME is lite0 or lite2.
+
+    An input of more channels than the colours' has relief behind them.
+    """
     return FPN(
-        bottom_up=_BottomUp(cfg.MODEL.EFFICIENTNET_LITE.NAME),
+        bottom_up=_BottomUp(cfg.MODEL.EFFICIENTNET_LITE.NAME, relief=input_shape.channels > COLOURS),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
@@ -45,6 +49,7 @@ def build_efficientnet_lite_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FP
 
 def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
     """The detectron2 config, as nested dictionaries, under which our weights mean the same."""
+    channels = COLOURS + RELIEF_CHANNELS * config.relief
     pooled = {"POOLER_TYPE": "ROIAlignV2", "POOLER_SAMPLING_RATIO": config.pool_samples}
     return {
         "VERSION": 2,
@@ -57,8 +62,8 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
         "MODEL": {
             "META_ARCHITECTURE": "GeneralizedRCNN",
             "MASK_ON": True,
-            "PIXEL_MEAN": [PIXEL_MEAN] * 3,
-            "PIXEL_STD": [PIXEL_STD] * 3,
+            "PIXEL_MEAN": [PIXEL_MEAN] * channels,
+            "PIXEL_STD": [PIXEL_STD] * channels,
             "BACKBONE": {"NAME": build_efficientnet_lite_fpn_backbone.__name__},
             "EFFICIENTNET_LITE": {"NAME": config.backbone},
             "FPN": {

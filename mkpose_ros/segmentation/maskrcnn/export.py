@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import torch
 from torch import nn
 
 from mkpose_ros.errors import ModelError
+from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS
 from mkpose_ros.segmentation.maskrcnn.config import config_from_dict
 from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, MaskRcnn
 from mkpose_ros.segmentation.masks import paste_mask
-from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, letterbox
+from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, SegmenterMetadata
+from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
 from mkpose_ros.segmentation.sessions import open_session
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
+from mkpose_ros.types import RgbdFrame
 
 __all__ = ["Agreement", "agreement", "export_run", "load_run", "rounded", "write_onnx"]
 
@@ -65,6 +69,7 @@ def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) ->
         "input_height": config.input_height,
         "input_width": config.input_width,
         "fill": int(PIXEL_MEAN),
+        "relief": config.relief,
         "categories": list(config.categories),
         "training": {"steps": step, **(training or {})},
         "model": asdict(config),
@@ -80,10 +85,11 @@ def rounded(model: MaskRcnn) -> MaskRcnn:
 
 
 def write_onnx(model: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a module (H, W, 3) uint8 -> boxes, scores, labels, masks as ONNX of the segmenter's contract."""
+    """Write a module (H, W, 3 or 7) uint8 -> boxes, scores, labels, masks as ONNX of the segmenter's contract."""
     import onnx
 
-    image = torch.zeros((metadata["input_height"], metadata["input_width"], 3), dtype=torch.uint8)
+    channels = COLOURS + RELIEF_CHANNELS * bool(metadata.get("relief"))
+    image = torch.zeros((metadata["input_height"], metadata["input_width"], channels), dtype=torch.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer warns of every shape it takes as a constant, which is meant here
@@ -125,16 +131,16 @@ def _store_in_half(model: Any) -> None:
 
 
 def agreement(
-    model: nn.Module, path: Path, pictures: list[np.ndarray], runtime: str = "onnxruntime", min_score: float = 0.3
+    model: nn.Module, path: Path, frames: Sequence[RgbdFrame], runtime: str = "onnxruntime", min_score: float = 0.3
 ) -> Agreement:
-    """Compare a module with its ONNX file on (H, W, 3) uint8 pictures."""
+    """Compare a module with its ONNX file on some frames."""
     session = open_session(path, runtime)
-    height, width = session.metadata["input_height"], session.metadata["input_width"]
+    metadata = SegmenterMetadata.parse(session.metadata, path)
     detections = unmatched = 0
     box_px = score = 0.0
     mask_share = 1.0
-    for picture in pictures:
-        canvas, _ = letterbox(picture, height, width, session.metadata.get("fill", int(PIXEL_MEAN)))
+    for frame in frames:
+        canvas, _ = metadata.canvas(frame)
         with torch.inference_mode():
             first = [values.numpy() for values in model(torch.from_numpy(canvas))]
         outputs = session.run({"image": canvas})
@@ -148,11 +154,12 @@ def agreement(
             box_px = max(box_px, float(np.abs(first[0][index] - second[0][partner]).max()))
             score = max(score, float(abs(first[1][index] - second[1][partner])))
             masks = [
-                paste_mask(way[3][row], way[0][row], height, width) for way, row in ((first, index), (second, partner))
+                paste_mask(way[3][row], way[0][row], *canvas.shape[:2])
+                for way, row in ((first, index), (second, partner))
             ]
             union = max(np.count_nonzero(masks[0] | masks[1]), 1)
             mask_share = min(mask_share, float(1.0 - np.count_nonzero(masks[0] ^ masks[1]) / union))
-    return Agreement(len(pictures), detections, unmatched, box_px, score, mask_share)
+    return Agreement(len(frames), detections, unmatched, box_px, score, mask_share)
 
 
 def _partner(first: list[np.ndarray], index: int, second: list[np.ndarray]) -> int | None:

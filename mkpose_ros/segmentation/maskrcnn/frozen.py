@@ -55,5 +55,5 @@ class _BottomUp(nn.Module):
         self._bottom_up, self._names, self._stages = model.backbone.bottom_up, names, stages
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self._bottom_up((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD, self._stages)
+        features = self._bottom_up.of_colour((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD, self._stages)
         return tuple(features[name] for name in self._names)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite, FeaturePyramid
+from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS, EfficientNetLite, FeaturePyramid
 from mkpose_ros.segmentation.maskrcnn.boxes import anchors_of_level, clip_boxes, decode, nms, offset_by_group
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL, BoxHead, BoxPredictor, MaskHead, RpnHead
@@ -31,7 +31,9 @@ class MaskRcnn(nn.Module):
     def __init__(self, config: MaskRcnnConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = FeaturePyramid(EfficientNetLite(config.backbone), config.fpn_channels, config.pyramid)
+        self.backbone = FeaturePyramid(
+            EfficientNetLite(config.backbone, config.relief), config.fpn_channels, config.pyramid
+        )
         self.proposal_generator = nn.ModuleDict({"rpn_head": RpnHead(config)})
         self.roi_heads = nn.ModuleDict(
             {"box_head": BoxHead(config), "box_predictor": BoxPredictor(config), "mask_head": MaskHead(config)}
@@ -41,7 +43,7 @@ class MaskRcnn(nn.Module):
             self.register_buffer(f"anchors{level}", anchors_of_level(config, level), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect in one (H, W, 3) uint8 image of the input's size.
+        """Detect in one (H, W, 3) uint8 image of the input's size, (H, W, 7) where the network sees relief.
 
         Returns boxes (N, 4) pixels, scores (N,), labels (N,) int64 and masks (N, 28, 28) probabilities, best first.
         """
@@ -52,10 +54,13 @@ class MaskRcnn(nn.Module):
         return boxes, scores, labels, torch.sigmoid(self.roi_heads["mask_head"](pooled))
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """The pyramid, up to p6, of (B, 3, H, W) uint8 images."""
-        if self.training and self.frozen_features is not None:
-            return self.backbone.merge(self.backbone.bottom_up.go_on(self.frozen_features(images)))
-        return self.backbone((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD)
+        """The pyramid, up to p6, of (B, 3 or 7, H, W) uint8 images."""
+        normalised = (images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD
+        if not self.training or self.frozen_features is None:
+            return self.backbone(normalised)
+        bottom_up = self.backbone.bottom_up
+        features = bottom_up.go_on(self.frozen_features(images[:, :COLOURS]))
+        return self.backbone.merge(bottom_up.with_relief(features, normalised[:, COLOURS:]))
 
     def rpn(self, pyramid: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """For each RPN level: logits (B, A) and deltas (B, A, 4) of its anchors."""

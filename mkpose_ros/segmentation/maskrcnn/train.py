@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights
 from mkpose_ros.segmentation.maskrcnn.config import (
     MaskRcnnConfig,
     SegmenterTrainConfig,
@@ -26,7 +25,7 @@ from mkpose_ros.segmentation.maskrcnn.data import TrainingSamples, collate
 from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features
 from mkpose_ros.segmentation.maskrcnn.losses import losses
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
-from mkpose_ros.segmentation.maskrcnn.weights import load_trained
+from mkpose_ros.segmentation.maskrcnn.weights import load_imagenet, load_trained
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_state, save_state
 from mkpose_ros.training.ema import moving_average
 
@@ -88,7 +87,7 @@ class _Trainer:
         if checkpoint is None and config.weights:
             load_trained(self.model, Path(config.weights))
         elif checkpoint is None:
-            self.model.backbone.bottom_up.load_state_dict(imagenet_weights(model_config.backbone))
+            load_imagenet(self.model)
         self.model.backbone.bottom_up.freeze(config.frozen_stages)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.averaged = moving_average(self.model, config.ema)

@@ -11,9 +11,10 @@ from mkpose_ros.segmentation.maskrcnn.backbone import imagenet_weights
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn
 from mkpose_ros.training.checkpoint import load_weights, save_weights
 
-__all__ = ["load_trained", "save_trained"]
+__all__ = ["load_imagenet", "load_trained", "save_trained"]
 
-BACKBONE = "backbone.bottom_up."
+BACKBONE, LATERAL = "backbone.bottom_up.", "backbone.fpn_lateral"
+RELIEF = BACKBONE + "relief."
 
 
 def save_trained(model: MaskRcnn, path: Path) -> None:
@@ -23,10 +24,16 @@ def save_trained(model: MaskRcnn, path: Path) -> None:
     save_weights(path, {k: v for k, v in weights.items() if k not in given or not torch.equal(v.cpu(), given[k])})
 
 
+def load_imagenet(model: MaskRcnn) -> None:
+    """Put ImageNet's weights into a network's backbone."""
+    bottom_up = model.backbone.bottom_up
+    bottom_up.load_state_dict(imagenet_weights(model.config.backbone), strict=bottom_up.relief is None)
+
+
 def load_trained(model: MaskRcnn, path: Path) -> None:
     """Put such weights into a network, and ImageNet's where they have none. Raises ModelError for another network's."""
-    model.backbone.bottom_up.load_state_dict(imagenet_weights(model.config.backbone))
-    weights = load_weights(path)
+    load_imagenet(model)
+    weights = _widened(model, load_weights(path))
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     wrong = sorted(name for name, value in weights.items() if shapes.get(name) != value.shape)
     absent = sorted(name for name in shapes if name not in weights and not name.startswith(BACKBONE))
@@ -36,3 +43,16 @@ def load_trained(model: MaskRcnn, path: Path) -> None:
             f"{len(absent)} are missing ({', '.join(absent[:3])})"
         )
     model.load_state_dict(weights, strict=False)
+
+
+def _widened(model: MaskRcnn, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a network without relief for one that sees it: all as before until it has learnt what relief says."""
+    if not model.config.relief or any(name.startswith(RELIEF) for name in weights):
+        return weights
+    own = model.state_dict()
+    for name in weights:
+        if name.startswith(LATERAL) and name.endswith("weight"):
+            old, wide = weights[name], torch.zeros_like(own[name])
+            wide[:, : old.shape[1]] = old
+            weights = weights | {name: wide}
+    return weights
