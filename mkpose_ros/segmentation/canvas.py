@@ -20,10 +20,12 @@ def fitted(frame: RgbdFrame, height: int, width: int, fill: int, relief: bool) -
     canvas, scale = letterbox(check_rgb(frame.rgb, "segmenter"), height, width, fill)
     if not relief:
         return canvas, scale
-    behind = no_relief(height, width)
     seen = relief_at(frame, *_fit(frame.rgb.shape[:2], scale))
-    behind[: seen.shape[0], : seen.shape[1]] = seen
-    return cv2.merge([*cv2.split(canvas), *cv2.split(behind)]), scale
+    if seen.shape[:2] != (height, width):
+        behind = no_relief(height, width)
+        behind[: seen.shape[0], : seen.shape[1]] = seen
+        seen = behind
+    return cv2.merge((canvas, seen)), scale
 
 
 def relief_at(frame: RgbdFrame, height: int, width: int) -> np.ndarray:

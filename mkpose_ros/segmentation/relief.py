@@ -18,6 +18,7 @@ RELIEF_CHANNELS = 4
 MIDDLE = 127.0  # of a byte: no slope, no step, nothing measured
 NOTHING = (0.0, MIDDLE, MIDDLE, MIDDLE)  # where nothing was measured
 _PIXEL_M = (1e-4, 0.03)  # what the bytes 1 and 255 of the first channel say of a pixel's size, in logarithmic steps
+_LEAST_M, _MOST_M = 1e-3, 1e6
 _SMOOTH_PX, _REACH_PX = 5, 2  # slopes are taken between means of 5x5 pixels, 2 to each side
 _AROUND_PX = 65
 _STEPS = 640.0  # bytes of the last channel for a relative depth: one is 1.6 mm at a metre
@@ -29,20 +30,19 @@ def relief_image(depth_m: np.ndarray, intrinsics: CameraIntrinsics) -> np.ndarra
     Channels: the logarithm of a pixel's size in metres (0: not measured), the x and y of the surface's normal in the
     camera frame, and the logarithm of its depth over the mean depth within 32 pixels.
     """
-    valid = (depth_m > 0.0) & (depth_m < np.inf)
-    weight = valid.astype(np.float32)
-    depth_m = np.where(valid, depth_m, np.float32(0.0))
-    near = _mean(depth_m, weight, _SMOOTH_PX)
-    nx, ny = _normals(near, intrinsics)
-    focal_px = np.float32(0.5 * (intrinsics.fx + intrinsics.fy))
-    safe_m = np.where(valid, depth_m, np.float32(1.0))
-    low, high = np.log(np.float32(_PIXEL_M))
-    scale = 1.0 + (cv2.log(safe_m / focal_px) - low) * (254.0 / (high - low))
-    around = np.where(valid, _mean(depth_m, weight, _AROUND_PX), np.float32(1.0))
-    step = MIDDLE + _STEPS * cv2.log(safe_m / around)
-    relief = cv2.merge([np.clip(scale, 1.0, 255.0), MIDDLE + MIDDLE * nx, MIDDLE + MIDDLE * ny, np.clip(step, 0, 254)])
-    relief[~valid] = NOTHING
-    return np.rint(relief).astype(np.uint8)
+    valid = cv2.inRange(depth_m, _LEAST_M, _MOST_M)  # 255 or 0; a NaN is in no range
+    weight = (valid & 1).astype(np.float32)
+    depth_m = cv2.bitwise_and(depth_m, depth_m, mask=valid)
+    nx, ny = _normals(_mean(depth_m, weight, _SMOOTH_PX), intrinsics)
+    logarithm = cv2.log(depth_m + (1.0 - weight))
+    around = cv2.log(_mean(depth_m, weight, _AROUND_PX) + (1.0 - weight))
+    low, high = np.log(_PIXEL_M)
+    per_step = 254.0 / (high - low)
+    first = 1.0 - per_step * (low + np.log(0.5 * (intrinsics.fx + intrinsics.fy)))
+    scale = cv2.max(cv2.addWeighted(logarithm, per_step, logarithm, 0.0, first), 1.0)
+    step = cv2.max(cv2.addWeighted(logarithm, _STEPS, around, -_STEPS, MIDDLE), 0.0)
+    channels = (_bytes(scale), _bytes(nx, MIDDLE, MIDDLE), _bytes(ny, MIDDLE, MIDDLE), _bytes(cv2.min(step, 254.0)))
+    return cv2.merge([_kept(c, valid, nothing) for c, nothing in zip(channels, NOTHING, strict=True)])
 
 
 def no_relief(height: int, width: int) -> np.ndarray:
@@ -51,11 +51,11 @@ def no_relief(height: int, width: int) -> np.ndarray:
 
 
 def _mean(depth_m: np.ndarray, weight: np.ndarray, width_px: int) -> np.ndarray:
-    """The mean of the measured depths around each pixel, 0 where there is none."""
+    """The mean of the measured depths around each pixel, below _LEAST_M where there is none."""
     size = (width_px, width_px)
-    total = cv2.boxFilter(depth_m, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    count = cv2.boxFilter(weight, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return np.where(count > 0.5, total / np.maximum(count, 1.0), np.float32(0.0))
+    total = cv2.boxFilter(depth_m, -1, size, borderType=cv2.BORDER_CONSTANT)
+    share = cv2.boxFilter(weight, -1, size, borderType=cv2.BORDER_CONSTANT)
+    return cv2.divide(total, cv2.max(share, 0.5 / width_px**2))
 
 
 def _normals(depth_m: np.ndarray, k: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray]:
@@ -63,20 +63,29 @@ def _normals(depth_m: np.ndarray, k: CameraIntrinsics) -> tuple[np.ndarray, np.n
 
     With z of the pixel (u, v) the normal is along (-fx z_u, -fy z_v, z + (u - cx) z_u + (v - cy) z_v).
     """
-    z_u, z_v = _slope(depth_m, 1), _slope(depth_m, 0)
+    z_u, z_v = _slope_along_rows(depth_m), _slope_along_rows(depth_m.T).T
     height, width = depth_m.shape
     u, v = np.arange(width, dtype=np.float32) - np.float32(k.cx), np.arange(height, dtype=np.float32) - np.float32(k.cy)
     nz = depth_m + u * z_u + v[:, None] * z_v
     nx, ny = np.float32(-k.fx) * z_u, np.float32(-k.fy) * z_v
-    length = np.maximum(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-9))
+    length = cv2.max(cv2.magnitude(cv2.magnitude(nx, ny), nz), 1e-9)
     return nx / length, ny / length
 
 
-def _slope(depth_m: np.ndarray, axis: int) -> np.ndarray:
-    """Metres per pixel along an axis, 0 where a neighbour was not measured."""
-    ahead, behind = np.roll(depth_m, -_REACH_PX, axis), np.roll(depth_m, _REACH_PX, axis)
-    slope = np.where((ahead > 0.0) & (behind > 0.0), (ahead - behind) / (2.0 * _REACH_PX), np.float32(0.0))
-    border = [slice(None)] * 2
-    for border[axis] in (slice(None, _REACH_PX), slice(-_REACH_PX, None)):
-        slope[tuple(border)] = 0.0
+def _slope_along_rows(depth_m: np.ndarray) -> np.ndarray:
+    """Metres per pixel to the right, 0 where a neighbour was not measured."""
+    ahead, behind = depth_m[:, 2 * _REACH_PX :], depth_m[:, : -2 * _REACH_PX]
+    slope = np.zeros_like(depth_m)
+    inner = slope[:, _REACH_PX:-_REACH_PX]
+    np.subtract(ahead, behind, out=inner, where=(ahead > _LEAST_M) & (behind > _LEAST_M))
+    slope *= np.float32(0.5 / _REACH_PX)
     return slope
+
+
+def _bytes(values: np.ndarray, factor: float = 1.0, offset: float = 0.0) -> np.ndarray:
+    """factor * values + offset, which must not be negative, as the nearest uint8."""
+    return cv2.convertScaleAbs(values, alpha=factor, beta=offset)
+
+
+def _kept(channel: np.ndarray, valid: np.ndarray, nothing: float) -> np.ndarray:
+    return cv2.copyTo(channel, valid, np.full_like(channel, nothing))
