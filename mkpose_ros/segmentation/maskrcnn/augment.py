@@ -8,7 +8,7 @@ import numpy as np
 from mkpose_ros.segmentation.relief import relief_image
 from mkpose_ros.types import CameraIntrinsics
 
-__all__ = ["degrade", "random_view", "relief_of_view", "view_of"]
+__all__ = ["degrade", "faded", "random_view", "relief_of_view", "view_of"]
 
 FILL = 127
 _WRONG_SCALE = 0.02  # of depth, as cameras are badly calibrated
@@ -76,6 +76,12 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
     return image
+
+
+def faded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of which little or nothing is left in a grey."""
+    left = max(rng.uniform(-0.2, 0.3), 0.0)
+    return cv2.addWeighted(image, left, np.full_like(image, FILL), 1.0 - left, 0.0)
 
 
 def _saturate(image: np.ndarray, factor: float) -> np.ndarray:

@@ -74,6 +74,7 @@ class SegmenterTrainConfig:
     scale_range: tuple[float, float] = (0.7, 1.5)  # of the picture against the input
     paste_probability: float = 0.3  # objects of another picture pasted in, rare categories first
     depth_drop: float = 0.1  # pictures whose depth is kept from a network that sees relief
+    colour_drop: float = 0.2  # pictures with depth that are faded to grey: colour must not be all it learns from
     min_object_px: int = 60  # of the input; smaller visible areas are no training objects
     ema: float = 0.998
     checkpoint_minutes: float = 5.0

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mkpose_ros.errors import InputError
 from mkpose_ros.segmentation.annotations import coco_files, depth_beside, pictures_root
-from mkpose_ros.segmentation.maskrcnn.augment import degrade, random_view, relief_of_view, view_of
+from mkpose_ros.segmentation.maskrcnn.augment import degrade, faded, random_view, relief_of_view, view_of
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig
 from mkpose_ros.segmentation.maskrcnn.losses import Truth
 from mkpose_ros.segmentation.relief import no_relief
@@ -104,7 +104,9 @@ class TrainingSamples(torch.utils.data.Dataset):
         if self._model.relief:
             # What is pasted stands nowhere: such a picture has no depth, like one of a plain camera.
             kept = not pasted and rng.random() >= self._train.depth_drop
-            image = np.dstack([image, self._relief(picture, transform, rng) if kept else no_relief(*image.shape[:2])])
+            if kept and rng.random() < self._train.colour_drop:
+                image = faded(image, rng)
+            image = np.dstack([image, self._relief(picture, transform, rng) if kept else no_relief(*self._size)])
         truth = make_truth(ids, labels, self._train.min_object_px)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), truth
 
