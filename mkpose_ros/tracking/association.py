@@ -3,13 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from mkpose_ros.types import ObjectPose
+from mkpose_ros.tracking.config import TrackerConfig
+from mkpose_ros.tracking.filter import FilterBank
+from mkpose_ros.tracking.silhouette import mask_iou
+from mkpose_ros.tracking.track import Measured, Track
 
-__all__ = ["Silhouette", "associate", "box_iou", "mask_iou"]
+__all__ = ["Matches", "associate", "box_iou", "match"]
+
+# Of a pair, beside a distance of up to 1 and a missing overlap of up to _MASK_COST:
+_MASK_COST = 2.0  # pixels tell better than poses which of two things goes on
+_OTHER_CATEGORY_COST = 0.5
+_YOUNG_COST = 0.5  # with a track seen less often than another at its place: of the two the older one goes on
+_NO_MASK_COST = 1.0  # instead of the overlap, of a track without a mask or whose mask is old
+_ALONE_COST = 2.5  # of a track and a detection that find nothing; a pair that costs more is none
+_FRESH_NS = 1_000_000_000  # a mask is compared with the next one for this long; then the camera may have moved on
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What a frame's D detections have to do with T tracks."""
+
+    rows: np.ndarray  # (D,) the track of each detection, -1 for none
+    far: np.ndarray  # (D,) bool: its track's only by the pixels; the depth is another's
+    places: np.ndarray  # (T, D) IoU of boxes in space
+
+
+def match(
+    tracks: Sequence[Track],
+    filters: FilterBank,
+    beside: np.ndarray,
+    measured: Measured,
+    pixels: np.ndarray,
+    stamp_ns: int,
+    config: TrackerConfig,
+) -> Matches:
+    """The best pairs of tracks and detections.
+
+    beside (T, T): in how many frames two tracks were seen both; pixels (T, 2): where the tracks' centres are now.
+    """
+    rows, far = np.full(len(measured.objects), -1), np.zeros(len(measured.objects), bool)
+    if not tracks:
+        return Matches(rows, far, np.zeros((0, len(rows))))
+    poses, sizes_m = filters.poses, filters.sizes_m
+    fresh = np.array([[stamp_ns - track.last_seen_ns <= _FRESH_NS] for track in tracks])
+    shown = fresh & np.array([[track.shape.area > 0] for track in tracks])
+    distances, surely = _distances(filters, sizes_m, measured)
+    near = surely <= np.where(fresh, config.gate_distance, config.return_gate_distance)
+    same = np.array([[o.category in track.evidence for o in measured.objects] for track in tracks])
+    shifts_px = np.nan_to_num(pixels - [track.pixel for track in tracks]).tolist()
+    shapes = [track.shape.moved(*shift) for track, shift in zip(tracks, shifts_px, strict=True)]
+    overlaps = mask_iou(shapes, measured.shapes, np.broadcast_to(fresh, near.shape))
+    places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
+    possible = (near & same) | (overlaps >= config.same_mask_iou) | (places >= config.same_place_iou)
+    apart = np.where(shown, _MASK_COST * (1.0 - overlaps), _NO_MASK_COST)
+    costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * ~same
+    if (possible.sum(axis=0) > 1).any() or (costs[possible] > _ALONE_COST - _YOUNG_COST).any():
+        young = box_iou(poses, sizes_m, poses, sizes_m) >= config.same_place_iou
+        hits = np.array([track.hits for track in tracks])
+        young &= (hits > hits[:, None]) & (beside < config.side_by_side)
+        costs += _YOUNG_COST * young.any(axis=1)[:, None]
+    for row, i in associate(costs, possible, _ALONE_COST):
+        rows[i], far[i] = row, not near[row, i]
+    return Matches(rows, far, places)
 
 
 def associate(costs: np.ndarray, possible: np.ndarray, most: float) -> list[tuple[int, int]]:
@@ -37,46 +97,9 @@ def box_iou(poses_a: np.ndarray, sizes_a_m: np.ndarray, poses_b: np.ndarray, siz
     return common / (sizes_m.prod(axis=-1) + along_m.prod(axis=-1) - common)
 
 
-class Silhouette:
-    """A detection's mask, every second pixel of every second row, inside its box alone."""
-
-    __slots__ = ("area", "box", "pixels")
-
-    def __init__(self, detection: ObjectPose) -> None:
-        x0, y0, x1, y1 = (int(v) for v in detection.box2d)
-        x0, y0 = x0 - x0 % 2, y0 - y0 % 2  # the same pixels for all
-        mask = detection.mask
-        self.pixels = np.zeros((0, 0), bool) if mask is None else mask[y0:y1:2, x0:x1:2].copy()
-        height, width = self.pixels.shape
-        self.box = (x0 // 2, y0 // 2, x0 // 2 + width, y0 // 2 + height)
-        self.area = int(np.count_nonzero(self.pixels))
-
-    def moved(self, right_px: float, down_px: float) -> Silhouette:
-        """The same mask elsewhere in the picture."""
-        right, down = round(right_px / 2), round(down_px / 2)
-        result = Silhouette.__new__(Silhouette)
-        result.pixels, result.area = self.pixels, self.area
-        result.box = (self.box[0] + right, self.box[1] + down, self.box[2] + right, self.box[3] + down)
-        return result
-
-    def iou(self, other: Silhouette) -> float:
-        """0 where either has no mask."""
-        x0, y0 = max(self.box[0], other.box[0]), max(self.box[1], other.box[1])
-        x1, y1 = min(self.box[2], other.box[2]), min(self.box[3], other.box[3])
-        if x1 <= x0 or y1 <= y0:
-            return 0.0
-        common = np.count_nonzero(self._part(x0, y0, x1, y1) & other._part(x0, y0, x1, y1))
-        return common / max(self.area + other.area - common, 1)
-
-    def _part(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        return self.pixels[y0 - self.box[1] : y1 - self.box[1], x0 - self.box[0] : x1 - self.box[0]]
-
-
-def mask_iou(a: Sequence[Silhouette], b: Sequence[Silhouette], wanted: np.ndarray) -> np.ndarray:
-    """IoU (A, B) of masks where it is wanted (A, B) bool; 0 elsewhere."""
-    boxes_a, boxes_b = np.array([s.box for s in a])[:, None], np.array([s.box for s in b])
-    meet = (np.maximum(boxes_a, boxes_b)[..., :2] < np.minimum(boxes_a, boxes_b)[..., 2:]).all(axis=-1)
-    iou = np.zeros(wanted.shape)
-    for i, j in zip(*np.nonzero(meet & wanted), strict=True):
-        iou[i, j] = a[i].iou(b[j])
-    return iou
+def _distances(filters: FilterBank, sizes_m: np.ndarray, measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+    """Between centres (T, D), in the larger one's largest extent; and what is sure of it: less two sigma of the track."""
+    extents_m = np.maximum(sizes_m.max(axis=1)[:, None], measured.sizes_m.max(axis=1))
+    shifts_m = np.linalg.norm(filters.centres_m[:, None] - measured.poses[:, :3, 3], axis=-1)
+    sigmas_m = np.sqrt(filters.covariances[:, [0, 1, 2], [0, 1, 2]].max(axis=1))[:, None]
+    return shifts_m / extents_m, (shifts_m - 2.0 * sigmas_m) / extents_m

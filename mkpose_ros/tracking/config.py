@@ -11,7 +11,8 @@ __all__ = ["TrackerConfig"]
 class TrackerConfig:
     """How tracks are born, associated, filtered and dropped; the defaults suit a table-top at 5 to 30 Hz."""
 
-    gate_distance: float = 1.0  # association: centre distance over the object's largest extent, at most ...
+    # Association, in the larger one's largest extent: the distance of centres less two sigma of the track's.
+    gate_distance: float = 0.75  # at most ...
     return_gate_distance: float = 1.5  # ... and of a track that was not seen in the last frames
     # A segmenter takes a bottle for a can now and then. Whatever the category, a detection is a track's object when its
     # mask covers the track's last one this much, or its box the track's in space (IoU); there no other track begins.
@@ -22,7 +23,8 @@ class TrackerConfig:
     category_lead: float = 1.5  # evidence for another category over that for the believed one, before it is believed
     min_hits: int = 2  # frames of evidence before a track is published, unless ...
     sure_score: float = 0.7  # ... its first detection scores at least this
-    max_occlusion_s: float = 10.0  # an unseen track is kept this long, unpublished, and may be recovered
+    max_occlusion_s: float = 60.0  # a track that is hidden or out of view is kept this long, unpublished, ...
+    max_absence_s: float = 10.0  # ... and this long while its place is in plain view
     max_tentative_s: float = 0.5  # an unconfirmed track is kept this long
 
     # What shows of an object (mask area in square metres) is compared with what was seen of it before: half hidden, its

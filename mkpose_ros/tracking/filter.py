@@ -19,6 +19,7 @@ __all__ = ["FilterBank", "turn_covariances"]
 
 _INITIAL_SPEEDS = np.repeat([0.2, 0.5], 3)  # one sigma: m/s and rad/s
 _SIZE_SIGMA = 0.15  # relative, of one measurement
+_UNIFORM_TURN_RAD2 = np.pi**2 / 3  # the variance of an angle that may be anything
 _UNKNOWN_TURN = 1e4 * np.eye(3)  # rad^2: a measured orientation that is left out
 
 
@@ -101,6 +102,7 @@ class FilterBank:
         P[:, pose, speed] += q * dt_s**3 / 2
         P[:, speed, pose] += q * dt_s**3 / 2
         P[:, speed, speed] += q * dt_s**2
+        self._bound_turns()
         self._votes.fade(dt_s)
 
     def change_reference(self, T_new_old: np.ndarray) -> None:
@@ -112,6 +114,16 @@ class FilterBank:
         self._velocity = self._velocity @ turn[:6, :6].T
         self._P = turn @ self._P @ turn.T
         self._P[:, 6:, 6:] += np.diag(_INITIAL_SPEEDS**2)
+
+    def move(self, rows: np.ndarray, T: np.ndarray) -> None:
+        """Move some rows (T,) bool by a motion (4, 4) of all that is seen; what else they do is unknown."""
+        self._translation_m[rows] = self._translation_m[rows] @ T[:3, :3].T + T[:3, 3]
+        self._rotation[rows] = T[:3, :3] @ self._rotation[rows]
+        self._velocity[rows] = 0.0
+        P = self._P[rows]
+        P[:, 6:] = P[:, :, 6:] = 0.0
+        P[:, 6:, 6:] = np.diag(_INITIAL_SPEEDS**2)
+        self._P[rows] = P
 
     def update(
         self,
@@ -152,6 +164,15 @@ class FilterBank:
         # A turn within the symmetry tells nothing, and a track that has tilted would take one: no bottle spins.
         self._rotation[rows] = orthonormal(align_all(self._rotation[rows], predicted, symmetries))
         self._resize(rows[taken & ~turned], sizes_m[taken & ~turned])
+        self._bound_turns()
+
+    def _bound_turns(self) -> None:
+        """No orientation is less certain than one about which nothing is known."""
+        excess = self._P[:, [3, 4, 5], [3, 4, 5]].max(axis=1, initial=0.0) / _UNIFORM_TURN_RAD2
+        if (excess > 1.0).any():
+            kept = np.maximum(excess, 1.0)[:, None, None] ** -0.5
+            self._P[:, 3:6] *= kept
+            self._P[:, :, 3:6] *= kept
 
     def _reset(self, rows: np.ndarray, poses: np.ndarray, covariances: np.ndarray) -> None:
         """Start again from one measurement; the size keeps what it has learnt."""

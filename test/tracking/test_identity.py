@@ -114,6 +114,24 @@ def test_a_mask_in_its_place_keeps_the_id_when_the_depth_is_that_of_what_hides_i
         np.testing.assert_allclose(out.T_cam_obj, T, atol=1e-3)
 
 
+def test_the_pixels_tell_a_bowl_from_the_cup_that_was_hidden_in_it():
+    tracker, cup = Tracker(), replace(masked("cup", 4, x_m=0.05), size_m=np.array([0.05, 0.05, 0.05]))
+    for k in range(10):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("bowl", 26), cup])
+    for k in range(10, 40):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("bowl", 26)])
+    (out,) = tracker.update(at(40 * PERIOD_NS, np.eye(4)), [masked("cup", 26, x_m=0.04)])
+    assert (out.track_id, out.category) == ("bowl_1", "bowl")
+
+
+def test_another_mug_nearly_a_mug_away_from_one_just_seen_is_another_mug():
+    tracker = Tracker()
+    for k in range(10):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("mug", 20)])
+    (out,) = tracker.update(at(10 * PERIOD_NS, np.eye(4)), [masked("mug", 31, x_m=0.098)])
+    assert out.track_id == "mug_2"
+
+
 def test_a_mask_is_looked_for_where_the_moving_camera_sees_it():
     tracker, jump = Tracker(), compose_pose(np.eye(3), [2.0, 0.0, 0.0])  # 10 pixels of the picture's focal length of 5
     T_world_obj = compose_pose(np.eye(3), [0, 0, 1.0])

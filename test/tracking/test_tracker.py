@@ -11,6 +11,7 @@ from simulated import PERIOD_NS, ROUND, at, detection, masked, measure, run, sce
 from mkpose_ros.geometry.rotations import compose_pose, rotation_angle_rad
 from mkpose_ros.geometry.symmetry import AXES, symmetric_rotation_error_rad, twist_rad
 from mkpose_ros.tracking import Tracker, TrackerConfig
+from mkpose_ros.tracking.filter import FilterBank
 from mkpose_ros.types import Symmetry
 
 
@@ -150,3 +151,15 @@ def test_orientations_stay_rotations_after_thousands_of_changes_of_mind():
         (out,) = tracker.update(at(k * PERIOD_NS), [detection("mug", compose_pose(R.as_matrix(), [0, 0, 1.0]))])
     R = out.T_cam_obj[:3, :3]
     np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma_rad", [0.1, 9.0], ids=["after a minute out of sight", "as measured"])
+def test_no_orientation_is_less_certain_than_one_of_which_nothing_is_known(sigma_rad):
+    filters = FilterBank(TrackerConfig())
+    covariance = np.diag(np.repeat(np.square([0.005, sigma_rad]), 3))[None]
+    filters.add(np.eye(4)[None], covariance, np.full((1, 3), 0.1))
+    for _ in range(60):
+        filters.predict(1.0, at_rest=False)
+    (after,) = filters.covariances
+    assert np.diag(after)[3:].max() == pytest.approx(np.pi**2 / 3)
+    assert np.linalg.eigvalsh(after).min() > 0.0
