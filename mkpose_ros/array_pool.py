@@ -19,7 +19,8 @@ class ArrayPool:
     """Lends arrays, and lends their memory again once nobody holds the array or a view of it any more.
 
     So a frame that is still worked on, a track that remembers a mask or a message that waits can never be overwritten,
-    however long they last, and a steady stream asks the system for no new images. Any thread may call it.
+    however long they last, and a steady stream asks the system for no new images. Any thread may call it. What was lent
+    once stays with the pool, also in sizes that nobody asks for again.
     """
 
     def __init__(self) -> None:

@@ -86,7 +86,7 @@ def test_a_failed_activation_says_why_leaves_nothing_and_can_be_tried_again():
             assert not rig.change_state("activate")
             assert rig.state() == "inactive"
         assert "activate failed" in process.log
-        assert rig.node.count_subscribers("/color/camera_info") == 0
+        rig.until(lambda: rig.node.count_subscribers("/color/camera_info") == 0, 10, "the end of its subscriptions")
         assert rig.change_state("cleanup")
     finally:
         rig.close()
