@@ -139,13 +139,14 @@ def _roofline(results: Mapping[str, Rows]) -> str:
 
 
 def _steadiness(results: Mapping[str, Rows]) -> str:
-    heads = ("masks, scene", "objects x frames", "id switches", "rotation, centre error", "jitter (mean)")
-    heads += ("centre jitter", "flips", "most spin", "back within 3 frames")
+    heads = ("masks, scene", "objects x frames", "id switches", "doubled", "rotation, centre error")
+    heads += ("jitter (mean)", "centre jitter", "flips", "most spin", "back within 3 frames")
     lines = [
         (
             row["name"],
             str(row["object_frames"]),
             "-" if row["name"].endswith("raw") else str(row["id_switches"]),
+            f"{row['doubled']:.1%}",
             f"{row['median_rotation_deg']:.1f} deg, {row['median_translation_mm']:.1f} mm",
             f"{row['jitter_deg']:.2f} deg ({row['mean_jitter_deg']:.1f})",
             f"{row['jitter_mm']:.2f} mm",

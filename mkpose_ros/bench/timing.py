@@ -36,6 +36,7 @@ COLUMNS = {  # key of a row: heading, format
     "peak_share": ("of peak", "{:.0%}"),
     "object_frames": ("objects x frames", "{}"),
     "id_switches": ("id switches", "{}"),
+    "doubled": ("doubled", "{:.1%}"),
     "median_rotation_deg": ("median deg", "{:.1f}"),
     "median_translation_mm": ("median mm", "{:.1f}"),
     "jitter_deg": ("jitter deg", "{:.2f}"),

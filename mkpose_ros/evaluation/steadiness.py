@@ -28,6 +28,7 @@ class Seen:
     frame: int
     truth: ObjectTruth
     pose: ObjectPose
+    doubled: bool = False  # the frame has another pose of it too
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Steadiness:
 
     object_frames: int
     id_switches: int
+    doubled: float  # share of object-frames with two poses or more, of which one counts
     median_rotation_deg: float
     median_translation_mm: float
     jitter_deg: float  # median turn of the error between neighbouring frames: the object's own motion is taken out
@@ -78,16 +80,17 @@ def follow(samples: Sequence[FrameSample], poses: Sequence[Sequence[ObjectPose]]
         for owner, several in candidates.items():
             seen = history.setdefault(f"{truths[owner].model}/{owner}", [])
             same = [pose for pose in several if seen and pose.track_id == seen[-1].pose.track_id]
-            seen.append(Seen(index, truths[owner], (same or several)[0]))
+            seen.append(Seen(index, truths[owner], (same or several)[0], len(several) > 1))
     return history
 
 
 def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = None) -> Steadiness:
     """Figures of a history; `only` limits them to some (object, frame), so that two histories compare."""
-    sums, count = _Sums(), 0
+    sums, count, doubled = _Sums(), 0, 0
     for name, every in history.items():
         seen = [s for s in every if only is None or (name, s.frame) in only]
         count += len(seen)
+        doubled += sum(s.doubled for s in seen)
         for s in seen:
             R_pose, R_truth = s.pose.T_cam_obj[:3, :3], s.truth.T_cam_obj[:3, :3]
             sums.errors_deg.append(np.degrees(symmetric_rotation_error_rad(R_pose, R_truth, s.truth.symmetry)))
@@ -100,6 +103,7 @@ def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = 
     return Steadiness(
         object_frames=count,
         id_switches=sums.switches,
+        doubled=doubled / max(count, 1),
         median_rotation_deg=_median(sums.errors_deg),
         median_translation_mm=_median(sums.errors_mm),
         jitter_deg=_median(sums.jitter_deg),

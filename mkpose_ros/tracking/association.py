@@ -98,7 +98,7 @@ def box_iou(poses_a: np.ndarray, sizes_a_m: np.ndarray, poses_b: np.ndarray, siz
 
 
 def _distances(filters: FilterBank, sizes_m: np.ndarray, measured: Measured) -> tuple[np.ndarray, np.ndarray]:
-    """Between centres (T, D), in the larger one's largest extent; and what is sure of it: less two sigma of the track."""
+    """Between centres (T, D), in the larger one's largest extent; and what is sure of it: less two sigma."""
     extents_m = np.maximum(sizes_m.max(axis=1)[:, None], measured.sizes_m.max(axis=1))
     shifts_m = np.linalg.norm(filters.centres_m[:, None] - measured.poses[:, :3, 3], axis=-1)
     sigmas_m = np.sqrt(filters.covariances[:, [0, 1, 2], [0, 1, 2]].max(axis=1))[:, None]

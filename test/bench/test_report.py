@@ -29,7 +29,7 @@ def _tracking(**changes) -> list[dict]:
     figures = {
         "object_frames": 3445, "id_switches": 0, "switches_per_1000": 0.0, "median_rotation_deg": 9.0,
         "median_translation_mm": 20.0, "jitter_deg": 3.0, "mean_jitter_deg": 9.0, "jitter_mm": 4.0, "flips": 9,
-        "spin_deg": 0.5,
+        "spin_deg": 0.5, "doubled": 0.0,
     }  # fmt: skip
     raw = {"name": "gt masks, all, raw", **TIMES, **figures}
     tracked = raw | {"name": "gt masks, all, tracked", "median_rotation_deg": 8.0, "jitter_deg": 0.2}

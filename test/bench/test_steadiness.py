@@ -60,12 +60,14 @@ def test_a_changed_id_is_a_switch_and_a_turn_upside_down_a_flip():
     assert figures.as_dict()["switches_per_1000"] == pytest.approx(1000 / 6)
 
 
-def test_two_tracks_on_one_object_are_no_switch_while_the_first_lasts():
+def test_two_tracks_on_one_object_are_counted_as_such_and_no_switch_while_the_first_lasts():
     samples, poses = [_sample(k) for k in range(6)], []
     for k, sample in enumerate(samples):
         first, second = _pose(sample, np.eye(3)), _pose(sample, np.eye(3), track_id="mug_2")
         poses.append([first, replace(second, score=0.8 + 0.15 * (k % 2))] if k < 4 else [second])
-    assert measure(follow(samples, poses)).id_switches == 1  # when mug_1 ends
+    figures = measure(follow(samples, poses))
+    assert figures.id_switches == 1  # when mug_1 ends
+    assert figures.doubled == pytest.approx(4 / 6)
 
 
 def test_a_bottle_that_spins_has_no_jitter_but_its_spin_is_seen():
