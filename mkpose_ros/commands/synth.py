@@ -55,6 +55,14 @@ def _prepare_cycles(ctx: click.Context, param: click.Parameter, value: bool) -> 
     help="A folder of images for half of the tables, floors and walls.",
 )
 @click.option(
+    "--background",
+    type=click.IntRange(min=0),
+    nargs=2,
+    default=(0, 0),
+    metavar="A B",
+    help="A to B large things behind the table beside furniture (chair backs, screens, poles): to train segmenters.",
+)
+@click.option(
     "--renderer",
     type=click.Choice(["opengl", "cycles"]),
     default="opengl",
@@ -84,6 +92,7 @@ def synth(
     categories: str | None,
     environments: Path | None,
     pictures: Path | None,
+    background: tuple[int, int],
     renderer: str,
     sequence: bool,
     rate: float,
@@ -103,6 +112,7 @@ def synth(
         categories=tuple(c.strip() for c in categories.split(",")) if categories else None,
         environments=environments,
         pictures=pictures,
+        background=background,
         renderer=renderer,
     )
     moving = None

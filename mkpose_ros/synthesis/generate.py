@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mkpose_ros.categories import load_categories
+from mkpose_ros.synthesis.background import random_background
 from mkpose_ros.synthesis.layout import arrange
 from mkpose_ros.synthesis.library import DISTRACTOR, ShapeLibrary
 from mkpose_ros.synthesis.lighting import find_environments, random_lighting
@@ -129,7 +130,10 @@ def random_scene(
     azimuth = float(np.arctan2(camera.T_world_cam[1, 3], camera.T_world_cam[0, 3]))
     reach_m = max((float(np.linalg.norm(t.T_world_obj[:2, 3])) + 0.2 for t in things), default=spread_m)
     room = random_room(rng, name, azimuth, reach_m, pictures)
-    return Scene(tuple(room + things), random_lighting(rng, environments), camera)
+    lighting = random_lighting(rng, environments)
+    behind = int(rng.integers(config.background[0], config.background[1] + 1)) if config.background[1] else 0
+    room += random_background(rng, name, azimuth, reach_m, behind, pictures)
+    return Scene(tuple(room + things), lighting, camera)
 
 
 def truths(scene: Scene, rendering: Rendering, config: SceneConfig) -> tuple[tuple[ObjectTruth, ...], dict[int, float]]:

@@ -70,6 +70,7 @@ class SceneConfig:
     categories: tuple[str, ...] | None = None  # None: those of the library
     objects: tuple[int, int] = (3, 8)  # how many objects to estimate, both ends included
     distractors: tuple[int, int] = (0, 4)
+    background: tuple[int, int] = (0, 0)  # large things behind the table beside its furniture; to train segmenters
     distance_m: tuple[float, float] = (0.4, 2.0)  # from the camera to the objects' middle
     elevation_deg: tuple[float, float] = (10.0, 80.0)
     focal_px: tuple[float, float] = (400.0, 1100.0)  # at a width of 640 pixels
@@ -87,7 +88,7 @@ class SceneConfig:
             raise InputError(f"SceneConfig.renderer: {self.renderer!r}, expected one of {', '.join(RENDERERS)}")
         if not (16 <= self.width <= 4096 and 16 <= self.height <= 4096):
             raise InputError(f"SceneConfig: {self.width}x{self.height} pixels, expected 16 to 4096 on each side")
-        for name in ("objects", "distractors", "distance_m", "elevation_deg", "focal_px"):
+        for name in ("objects", "distractors", "background", "distance_m", "elevation_deg", "focal_px"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise InputError(f"SceneConfig.{name}: ({low}, {high}), expected 0 <= low <= high")

@@ -137,6 +137,22 @@ def test_a_mug_whose_handle_is_hidden_is_round(renderer):
     assert seen > hidden > 0
 
 
+def test_what_stands_behind_the_table_is_on_request_and_changes_nothing_else():
+    plain, full = (SceneGenerator(LIBRARY, SceneConfig(background=b), 4).scene(2) for b in ((0, 0), (6, 6)))
+    added = [t for t in full.things if "_background" in t.shape.name]
+    kept = [t for t in full.things if "_background" not in t.shape.name]
+    assert len(added) == 6
+    assert all(t.instance_id == 0 for t in added)
+    assert [t.shape.name for t in kept] == [t.shape.name for t in plain.things]
+    assert all((a.T_world_obj == b.T_world_obj).all() for a, b in zip(kept, plain.things, strict=True))
+    assert (full.camera.T_world_cam == plain.camera.T_world_cam).all()
+    objects = [t for t in full.things if t.instance_id]
+    reach_m = max(np.linalg.norm(t.T_world_obj[:2, 3]) for t in objects)
+    for thing in added:
+        assert np.linalg.norm(thing.T_world_obj[:2, 3]) > reach_m
+        assert full.camera.T_world_cam[:2, 3] @ thing.T_world_obj[:2, 3] < 0.2 * reach_m  # not on the camera's side
+
+
 def test_a_scene_may_be_empty(renderer):
     generator = SceneGenerator(LIBRARY, SceneConfig(objects=(0, 0), distractors=(0, 0), width=64, height=48), 0)
     generator._renderer = renderer
