@@ -15,8 +15,8 @@ from mkpose_ros.tracking.track import Measured, Track
 
 __all__ = ["Matches", "associate", "box_iou", "match"]
 
-# Of a pair, beside a distance of up to 1 and a missing overlap of up to _MASK_COST:
-_MASK_COST = 2.0  # pixels tell better than poses which of two things goes on
+# Of a pair, beside a distance of up to 1:
+_OVERLAP_COST = 2.0  # of one whose masks or boxes have nothing in common: these tell more than centres
 _OTHER_CATEGORY_COST = 0.5
 _YOUNG_COST = 0.5  # with a track seen less often than another at its place: of the two the older one goes on
 _NO_MASK_COST = 1.0  # instead of the overlap, of a track without a mask or whose mask is old
@@ -60,7 +60,7 @@ def match(
     overlaps = mask_iou(shapes, measured.shapes, np.broadcast_to(fresh, near.shape))
     places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
     possible = (near & same) | (overlaps >= config.same_mask_iou) | (places >= config.same_place_iou)
-    apart = np.where(shown, _MASK_COST * (1.0 - overlaps), _NO_MASK_COST)
+    apart = np.where(shown, _OVERLAP_COST * (1.0 - np.maximum(overlaps, places)), _NO_MASK_COST)
     costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * ~same
     if (possible.sum(axis=0) > 1).any() or (costs[possible] > _ALONE_COST - _YOUNG_COST).any():
         young = box_iou(poses, sizes_m, poses, sizes_m) >= config.same_place_iou

@@ -13,7 +13,7 @@ class TrackerConfig:
 
     # Association, in the larger one's largest extent: the distance of centres less two sigma of the track's.
     gate_distance: float = 0.75  # at most ...
-    return_gate_distance: float = 1.5  # ... and of a track that was not seen in the last frames
+    return_gate_distance: float = 1.0  # ... and of a track that was not seen in the last frames
     # A segmenter takes a bottle for a can now and then. Whatever the category, a detection is a track's object when its
     # mask covers the track's last one this much, or its box the track's in space (IoU); there no other track begins.
     same_mask_iou: float = 0.4
