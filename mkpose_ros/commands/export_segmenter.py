@@ -21,7 +21,7 @@ __all__ = ["export_segmenter"]
 @click.option("--weights", metavar="FILE", help="The weights of that config.")
 @click.option("--class-map", default="coco", help="identity, a map of config/class_maps.yaml, or a YAML file.")
 @click.option("--class-names", metavar="A,B,..", help="The classes by label, where the config's data set is unknown.")
-@click.option("--size", default="480x640", metavar="HxW", help="Input of an exported detectron2 model, pixels.")
+@click.option("--size", metavar="HxW", help="Input in pixels; default: 480x640 of detectron2's, as trained of ours.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("segmenter.onnx"), help="The ONNX file.")
 @click.option("--detectron2-out", type=click.Path(path_type=Path), help="Also write our model for detectron2 there.")
 @click.option("--weights-out", type=click.Path(path_type=Path), help="Also write our weights to train on from there.")
@@ -33,7 +33,7 @@ def export_segmenter(
     weights: str | None,
     class_map: str,
     class_names: str | None,
-    size: str,
+    size: str | None,
     out: Path,
     detectron2_out: Path | None,
     weights_out: Path | None,
@@ -50,7 +50,7 @@ def export_segmenter(
     if (run_folder is None) == (detectron2_config is None):
         raise click.UsageError("give either --run, or --detectron2-config and --weights")
     if run_folder is not None:
-        model = export_run(run_folder, out)
+        model = export_run(run_folder, out, size=_size(size) if size else None)
         if weights_out is not None:
             from mkpose_ros.segmentation.maskrcnn.weights import save_trained
 
@@ -58,11 +58,11 @@ def export_segmenter(
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 
-            write_detectron2(load_run(run_folder)[0], detectron2_out)
+            write_detectron2(load_run(run_folder, _size(size) if size else None)[0], detectron2_out)
     else:
         from mkpose_ros.segmentation.detectron2_export import export_detectron2
 
-        height, width = _size(size)
+        height, width = _size(size or "480x640")
         names = tuple(class_names.split(",")) if class_names else None
         model = export_detectron2(
             detectron2_config, weights, out, input_height=height, input_width=width, class_map=class_map,

@@ -67,11 +67,22 @@ def test_a_run_becomes_a_file_that_agrees_with_torch(run_folder, pictures, make_
     assert {i.category for i in found} == {"mug"}
 
 
+def test_a_run_may_look_at_more_pixels_than_it_was_trained_with(run_folder, pictures, make_frame):
+    path = pictures / "larger.onnx"
+    result = call("--run", run_folder, "--out", path, "--size", "160x192", "--images", pictures, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["agreement"]["detections"] > 0
+    segmenter = open_segmenter("auto", path)
+    assert (segmenter.metadata.input_height, segmenter.metadata.input_width) == (160, 192)
+    assert segmenter.segment(make_frame(480, 640))
+    assert "multiples of 32" in str(call("--run", run_folder, "--out", path, "--size", "150x192").exception)
+
+
 def test_a_file_that_differs_from_torch_is_an_error(run_folder, pictures, monkeypatch):
     from mkpose_ros.segmentation.maskrcnn import export
 
-    def other_weights(run, path, training=None):
-        model = original(run, path, training)
+    def other_weights(run, path, training=None, size=None):
+        model = original(run, path, training, size)
         with torch.no_grad():
             model.roi_heads["box_predictor"].bbox_pred.bias += 1.0
         return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +46,33 @@ class Agreement:
         return self.unmatched == 0 and self.box_px <= 0.5 and self.score <= 1e-3 and self.mask_share >= 0.99
 
 
-def load_run(run: Path) -> tuple[MaskRcnn, int]:
-    """The averaged model of a run folder's newest checkpoint, in evaluation mode, and its step."""
+def load_run(run: Path, size: tuple[int, int] | None = None) -> tuple[MaskRcnn, int]:
+    """The averaged model of a run folder's newest checkpoint, in evaluation mode, and its step.
+
+    `size` is another (height, width) of its input than it was trained with.
+    """
     checkpoint = latest_checkpoint(Path(run))
     if checkpoint is None:
         raise ModelError(f"{run}: no checkpoint; train one with `mkpose train --config segmenter_small`")
     config = config_from_dict(json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))["model"])
+    if size is not None:
+        config = replace(config, input_height=size[0], input_width=size[1])
     model = MaskRcnn(config).eval()
     model.load_state_dict(load_weights(checkpoint / "ema.safetensors"))
     return model, int(checkpoint.name.removeprefix("step-"))
 
 
-def export_run(run: Path, path: Path, training: dict[str, Any] | None = None) -> MaskRcnn:
+def export_run(
+    run: Path, path: Path, training: dict[str, Any] | None = None, size: tuple[int, int] | None = None
+) -> MaskRcnn:
     """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata.
+
+    A larger input than in training (`size`: height, width) finds more for more time: objects are seen larger, and
+    training has shown them in many sizes.
 
     Weights are stored in half precision, which halves the file; the module returned has the same rounded weights.
     """
-    model, step = load_run(run)
+    model, step = load_run(run, size)
     model, config = rounded(model), model.config
     metadata = {
         "name": f"maskrcnn-efficientnet-{config.backbone}",
