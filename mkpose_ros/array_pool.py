@@ -10,9 +10,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = ["ArrayPool", "Empty"]
+__all__ = ["ArrayPool", "Empty", "parts"]
 
 Empty = Callable[[tuple[int, ...], DTypeLike], np.ndarray]  # makes arrays to be filled: np.empty, or a pool's
+
+
+class _Lent(weakref.ref):
+    """Watches a lent array and keeps the memory that comes back with its end."""
+
+    __slots__ = ("memory",)
 
 
 class ArrayPool:
@@ -25,6 +31,7 @@ class ArrayPool:
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[bytearray]] = defaultdict(list)  # by size in bytes
+        self._lent: dict[int, _Lent] = {}  # by their id
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         """An array of the shape and type with arbitrary contents, as of np.empty; it must have elements.
@@ -42,5 +49,24 @@ class ArrayPool:
             memory = bytearray(size)
         # Views of views hold the last array of their chain, by numpy's rule: `flat`, as what it looks at is no array.
         flat = np.frombuffer(memory, dtype)
-        weakref.finalize(flat, free.append, memory).atexit = False
+        lent = _Lent(flat, self._take_back)
+        lent.memory = memory
+        self._lent[id(lent)] = lent
         return flat.reshape(shape)
+
+    def _take_back(self, lent: _Lent) -> None:
+        del self._lent[id(lent)]
+        self._free[len(lent.memory)].append(lent.memory)
+
+
+def parts(empty: Empty, most: int) -> Empty:
+    """Makes arrays of any shape with up to `most` elements, each the first part of one with as many.
+
+    So a pool keeps memory of one size where what is asked for has another size each time, as the box of an object.
+
+    >>> pool = ArrayPool()
+    >>> place = parts(pool.empty, 100)((2, 3), bool).ctypes.data
+    >>> parts(pool.empty, 100)((10, 10), bool).ctypes.data == place
+    True
+    """
+    return lambda shape, dtype: empty((most,), dtype)[: math.prod(shape)].reshape(shape)

@@ -38,7 +38,7 @@ class MaskStream:
     def __init__(self, segmenter: Segmenter, *, every: int = 1, max_age_s: float = 0.5) -> None:
         self._segmenter, self._every, self._max_age_s = segmenter, every, max_age_s
         self._carrier: MaskCarrier | None = None
-        self._arrays = ArrayPool()  # for the carriers
+        self._arrays = ArrayPool()  # for the masks and their carriers
         self._since = 0  # frames since the key frame
         self._thread = ThreadPoolExecutor(1, "segmentation") if every == AUTO else None
         self._pending: Future[tuple[MaskCarrier, list[Instance]]] | None = None
@@ -123,4 +123,4 @@ class MaskStream:
 
     def _segment(self, frame: RgbdFrame, clean: CleanConfig) -> list[Instance]:
         self.segmented += 1
-        return clean_instances(frame, self._segmenter.segment(frame), clean, self.dropped)
+        return clean_instances(frame, self._segmenter.segment(frame), clean, self.dropped, self._arrays.empty)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from mkpose_ros.array_pool import ArrayPool
+from mkpose_ros.array_pool import ArrayPool, parts
 
 SHAPE = (12, 16)
 
@@ -65,6 +66,28 @@ def test_another_size_has_memory_of_its_own():
     small, place = pool.empty((3,), np.uint8), _place(pool.empty(SHAPE, np.uint8))
     assert small.shape == (3,)
     assert _place(pool.empty(SHAPE[::-1], bool)) == place
+
+
+def test_parts_of_any_size_lie_in_memory_of_one_size():
+    pool = ArrayPool()
+    part = parts(pool.empty, 200)
+    places = {_place(part((height, width), np.float32)) for height in range(1, 12) for width in range(1, 18)}
+    assert len(places) == 1
+    one, other = part((12, 16), np.float32), part((3, 4), np.float32)
+    assert (one.shape, one.dtype, other.shape) == ((12, 16), np.float32, (3, 4))
+    assert not np.shares_memory(one, other)
+    place = _place(one)
+    del one
+    assert _place(part((5,), np.float32)) == place
+
+
+def test_arrays_outlive_their_pool():
+    pool = ArrayPool()
+    array = pool.empty(SHAPE, np.uint8)
+    array[...] = 7
+    del pool
+    gc.collect()
+    assert (array == 7).all()
 
 
 def test_threads_never_write_into_each_others_arrays():

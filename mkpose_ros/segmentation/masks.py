@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from mkpose_ros.array_pool import Empty, parts
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import Instance
 
@@ -56,13 +57,16 @@ def label_image(instances: Sequence[Instance], height: int, width: int) -> np.nd
     return labels
 
 
-def paste_mask(probability: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float = 0.5) -> np.ndarray:
+def paste_mask(
+    probability: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float = 0.5, empty: Empty = np.empty
+) -> np.ndarray:
     """A (h, w) float mask probability, stretched over `box` (pixels), as a (height, width) bool mask.
 
     Only the pixels inside the box are computed. Sampling is bilinear at pixel centres, zero outside, which is
-    detectron2's paste_masks_in_image.
+    detectron2's paste_masks_in_image. `empty` makes the mask, and what is needed on the way.
     """
-    mask = np.zeros((height, width), bool)
+    mask = empty((height, width), bool)
+    mask.fill(False)
     x0, y0, x1, y1 = (float(v) for v in box)
     left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
     right, bottom = min(int(np.ceil(x1)), width), min(int(np.ceil(y1)), height)
@@ -71,14 +75,10 @@ def paste_mask(probability: np.ndarray, box: np.ndarray, height: int, width: int
     rows, columns = probability.shape
     x = (np.arange(left, right, dtype=np.float32) + 0.5 - x0) * (columns / (x1 - x0)) - 0.5
     y = (np.arange(top, bottom, dtype=np.float32) + 0.5 - y0) * (rows / (y1 - y0)) - 0.5
-    map_x, map_y = np.meshgrid(x, y)
-    pasted = cv2.remap(
-        probability.astype(np.float32, copy=False),
-        map_x.astype(np.float32),
-        map_y.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    mask[top:bottom, left:right] = pasted >= threshold
+    scratch = parts(empty, height * width)
+    map_x, map_y, pasted = (scratch((bottom - top, right - left), np.float32) for _ in range(3))
+    map_x[...], map_y[...] = x, y[:, None]
+    source = probability.astype(np.float32, copy=False)
+    cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, pasted, cv2.BORDER_CONSTANT, 0)
+    np.greater_equal(pasted, threshold, out=mask[top:bottom, left:right])
     return mask

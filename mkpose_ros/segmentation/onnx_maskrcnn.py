@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mkpose_ros.array_pool import ArrayPool, Empty
 from mkpose_ros.errors import InputError, ModelError
 from mkpose_ros.segmentation.canvas import fitted
 from mkpose_ros.segmentation.masks import paste_mask
@@ -64,9 +65,9 @@ class SegmenterMetadata:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"segmenter model {path}: incomplete metadata ({error!r}); export it again") from error
 
-    def canvas(self, frame: RgbdFrame) -> tuple[np.ndarray, float]:
+    def canvas(self, frame: RgbdFrame, empty: Empty = np.empty) -> tuple[np.ndarray, float]:
         """The network's input of a frame, and its scale: `canvas.fitted` of the model's size."""
-        return fitted(frame, self.input_height, self.input_width, self.fill, self.relief)
+        return fitted(frame, self.input_height, self.input_width, self.fill, self.relief, empty)
 
 
 class OnnxMaskRcnn:
@@ -92,6 +93,7 @@ class OnnxMaskRcnn:
         self.skipped_classes: dict[str, int] = {}
         self._score_threshold = score_threshold
         self._known = known_categories
+        self._arrays = ArrayPool()  # for canvases and masks
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -102,7 +104,7 @@ class OnnxMaskRcnn:
         """The raw instances of a frame, most certain first; `on_stage` is told when preprocess, network, paste end."""
         if self._session is None:
             raise InputError("segmenter: used after close(); open it again")
-        canvas, scale = self.metadata.canvas(frame)
+        canvas, scale = self.metadata.canvas(frame, self._arrays.empty)
         height, width = frame.rgb.shape[:2]
         on_stage("preprocess")
         outputs = self._session.run({"image": canvas})
@@ -122,7 +124,7 @@ class OnnxMaskRcnn:
             if not scores[i] >= self._score_threshold or not category:
                 continue
             box = np.clip(boxes[i] / scale, 0, [width, height, width, height]).astype(np.float32)
-            mask = paste_mask(masks[i], box, height, width)
+            mask = paste_mask(masks[i], box, height, width, empty=self._arrays.empty)
             if mask.any():
                 instances.append(Instance(mask, box, category, float(scores[i])))
         return instances

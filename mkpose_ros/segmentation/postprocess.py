@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from mkpose_ros.array_pool import Empty, parts
 from mkpose_ros.errors import InputError
 from mkpose_ros.segmentation.masks import mask_box
 from mkpose_ros.types import Instance, RgbdFrame
@@ -54,16 +55,18 @@ def clean_instances(
     instances: Sequence[Instance],
     config: CleanConfig | None = None,
     dropped: Counter[str] | None = None,
+    empty: Empty = np.empty,
 ) -> list[Instance]:
     """The instances to estimate poses of, most certain first, with cleaned masks and tight boxes.
 
     A pixel belongs to one instance only: the more certain one. `dropped` counts the rest by reason: "class",
-    "score", "duplicate", "points", "cap".
+    "score", "duplicate", "points", "cap". `empty` makes the masks, and what is needed on the way.
     """
     config = config or CleanConfig()
     dropped = Counter() if dropped is None else dropped
     kept: list[_Candidate] = []
-    taken = np.zeros(frame.depth_m.shape, bool)
+    taken = empty(frame.depth_m.shape, bool)
+    taken.fill(False)
     for instance in sorted(instances, key=lambda i: -i.score):
         reason = _unwanted(instance, config)
         candidate = None if reason else _Candidate(instance)
@@ -72,7 +75,7 @@ def clean_instances(
         if not reason and len(kept) == config.max_instances:
             reason = "cap"
         if not reason:
-            found = _clean_mask(candidate, frame.depth_m, taken, config)
+            found = _clean_mask(candidate, frame.depth_m, taken, config, empty)
             reason = "points" if found is None else ""
         if reason:
             dropped[reason] += 1
@@ -81,26 +84,31 @@ def clean_instances(
     return [candidate.instance for candidate in kept]
 
 
-def without_flying_pixels(depth_m: np.ndarray, mask: np.ndarray, edge_step_m: float) -> np.ndarray:
+def without_flying_pixels(
+    depth_m: np.ndarray, mask: np.ndarray, edge_step_m: float, empty: Empty = np.empty
+) -> np.ndarray:
     """A (H, W) bool mask less the pixels that float between two surfaces.
 
     A pixel on a surface has neighbours, in the mask or not, at nearly its depth: at least a third of the measured
-    ones (a corner has 3 of 8). Pixels without a measurement stay.
+    ones (a corner has 3 of 8). Pixels without a measurement stay. `empty` makes what is needed on the way.
     """
-    valid = depth_m > 0
-    measured = np.where(valid, depth_m, np.inf).astype(np.float32, copy=False)
-    padded = cv2.copyMakeBorder(measured, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=np.inf)
-    tolerance = (edge_step_m + 0.01 * depth_m).astype(np.float32)
-    centre = depth_m.astype(np.float32, copy=False)
-    supporters = np.zeros(depth_m.shape, np.uint8)
     height, width = depth_m.shape
+    valid = depth_m > 0
+    padded = empty((height + 2, width + 2), np.float32)
+    padded.fill(np.inf)
+    np.copyto(padded[1:-1, 1:-1], depth_m, where=valid)
+    tolerance = np.multiply(depth_m, 0.01, out=empty(depth_m.shape, np.float32))
+    tolerance += edge_step_m
+    apart, near = empty(depth_m.shape, np.float32), empty(depth_m.shape, np.uint8)
+    supporters = np.zeros(depth_m.shape, np.uint8)
     for dy in range(3):
         for dx in range(3):
             if (dy, dx) != (1, 1):
-                apart = cv2.absdiff(np.ascontiguousarray(padded[dy : dy + height, dx : dx + width]), centre)
-                supporters -= cv2.compare(apart, tolerance, cv2.CMP_LT)  # 255 is one, backwards, in eight bits
-    around = cv2.boxFilter(valid.view(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return mask & ~(valid & (3 * supporters < np.maximum(around - valid, 1)))
+                cv2.absdiff(padded[dy : dy + height, dx : dx + width], depth_m, apart)
+                supporters -= cv2.compare(apart, tolerance, cv2.CMP_LT, near)  # 255 is one, backwards, in eight bits
+    around = cv2.boxFilter(valid.view(np.uint8), -1, (3, 3), near, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    around -= valid
+    return mask & ~(valid & (3 * supporters < np.maximum(around, 1, out=around)))
 
 
 def main_depth_cluster(depth_m: np.ndarray, mask: np.ndarray, gap_m: float) -> np.ndarray:
@@ -115,8 +123,9 @@ def main_depth_cluster(depth_m: np.ndarray, mask: np.ndarray, gap_m: float) -> n
         return mask
     near = values.min()
     bin_m = gap_m / 4
-    bins = np.minimum((values - near) / bin_m, 5000).astype(np.int32)  # a wild value costs no memory
-    counts = np.bincount(bins)
+    values -= near
+    values /= bin_m
+    counts = np.bincount(np.minimum(values, 5000, out=values).astype(np.intp))  # a wild value costs no memory
     occupied = np.flatnonzero(counts > 0.002 * values.size)
     cluster_of_occupied = np.cumsum(np.diff(occupied, prepend=occupied[0]) > 4)
     weight = np.bincount(cluster_of_occupied, weights=counts[occupied])
@@ -154,28 +163,34 @@ def _same_object(a: _Candidate, b: _Candidate, config: CleanConfig) -> bool:
     return iou >= config.duplicate_iou or common >= config.duplicate_cover * min(a.area, b.area)
 
 
-def _clean_mask(candidate: _Candidate, depth_m: np.ndarray, taken: np.ndarray, config: CleanConfig) -> Instance | None:
+def _clean_mask(
+    candidate: _Candidate, depth_m: np.ndarray, taken: np.ndarray, config: CleanConfig, empty: Empty
+) -> Instance | None:
     """The instance with its cleaned mask, whose pixels are then taken; None when too few measured pixels remain."""
     window = np.s_[max(candidate.y0 - 1, 0) : candidate.y1 + 1, max(candidate.x0 - 1, 0) : candidate.x1 + 1]
     instance, least = candidate.instance, config.points_of(candidate.instance.category)
-    depth = np.where(np.isfinite(depth_m[window]), depth_m[window], 0)
-    part = instance.mask[window] & ~taken[window]
-    if np.count_nonzero(part & (depth > 0)) < least:
+    scratch = parts(empty, (taken.shape[0] + 2) * (taken.shape[1] + 2))  # for all of the image, and a border
+    depth = scratch(taken[window].shape, np.float32)
+    depth.fill(0)
+    np.copyto(depth, depth_m[window], where=np.isfinite(depth_m[window]))
+    measured, part = depth > 0, instance.mask[window] & ~taken[window]
+    if np.count_nonzero(part & measured) < least:
         return None
-    part = without_flying_pixels(depth, part, config.edge_step_m)
+    part = without_flying_pixels(depth, part, config.edge_step_m, scratch)
     part = main_depth_cluster(depth, part, config.depth_gap_m)
-    part = _without_islands(part)
-    if np.count_nonzero(part & (depth > 0)) < least:
+    part = _without_islands(part, scratch)
+    if np.count_nonzero(part & measured) < least:
         return None
     taken[window] |= part
-    mask = np.zeros(instance.mask.shape, bool)
+    mask = empty(instance.mask.shape, bool)
+    mask.fill(False)
     mask[window] = part
     return replace(instance, mask=mask, box2d=mask_box(part) + np.float32([window[1].start, window[0].start] * 2))
 
 
-def _without_islands(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:
+def _without_islands(mask: np.ndarray, empty: Empty, min_share: float = 0.1) -> np.ndarray:
     """Drops islands smaller than `min_share` of the largest one; larger ones may be an occluded object's other half."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), empty(mask.shape, np.int32))
     if count <= 2:
         return mask
     areas = stats[:, cv2.CC_STAT_AREA]

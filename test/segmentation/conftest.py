@@ -18,7 +18,7 @@ CATEGORIES = ("bottle", "mug", "", "unicorn")
 def write_constant_model(
     path: Path, boxes=(), scores=(), labels=(), size=28, kind_of_model="segmenter", **metadata
 ) -> Path:
-    """An ONNX file of the segmenter's contract, 96x128, that finds the same things in every image."""
+    """An ONNX file of the segmenter's contract that finds the same things in every image, 96x128 if not stated."""
     helper, from_array = onnx.helper, onnx.numpy_helper.from_array
     count = len(boxes)
     values = {
@@ -50,7 +50,8 @@ def write_constant_model(
         nodes.append(helper.make_node("Slice", [f"all_{name}", "start", "end", "start"], [name]))
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
         outputs.append(helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]]))
-    image = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, (96, 128, 3))
+    shape = described["input_height"], described["input_width"], 7 if described.get("relief") else 3
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, shape)
     graph = helper.make_graph(nodes, "constant", [image], outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     if kind_of_model != "other":
