@@ -12,7 +12,7 @@ import pytest
 
 from mkpose_ros.categories import load_categories
 from mkpose_ros.resources import share_path
-from mkpose_ros.segmentation import CleanConfig, clean_instances, open_segmenter
+from mkpose_ros.segmentation import CleanConfig, calibrated_thresholds, clean_instances, open_segmenter
 
 MODEL = share_path("models", "segmenter", "model.onnx")
 SHARED = Path(os.environ.get("MKPOSE_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -40,7 +40,7 @@ def test_every_label_has_a_description_and_the_file_is_small(segmenter):
 
 def test_nothing_is_found_in_the_dark(segmenter, make_frame):
     black = make_frame(480, 640, value=0)
-    as_the_node = CleanConfig(score_threshold=0.3, class_thresholds=segmenter.thresholds)
+    as_the_node = CleanConfig(score_threshold=0.3, class_thresholds=calibrated_thresholds(segmenter, 0.3))
     assert clean_instances(black, segmenter.segment(black), as_the_node) == []
 
 
