@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mkpose_ros.tracking.config import TrackerConfig
 from mkpose_ros.tracking.filter import FilterBank
-from mkpose_ros.tracking.silhouette import mask_iou
+from mkpose_ros.tracking.silhouette import mask_overlap
 from mkpose_ros.tracking.track import Measured, Track
 
 __all__ = ["Matches", "associate", "box_iou", "match"]
@@ -30,7 +30,8 @@ class Matches:
 
     rows: np.ndarray  # (D,) the track of each detection, -1 for none
     far: np.ndarray  # (D,) bool: its track's only by the pixels; the depth is another's
-    places: np.ndarray  # (T, D) IoU of boxes in space
+    part: np.ndarray  # (D,) bool: only a part of what its track's mask was
+    taken: np.ndarray  # (T, D) bool: the track stands in its place, or had its pixels
 
 
 def match(
@@ -46,30 +47,39 @@ def match(
 
     beside (T, T): in how many frames two tracks were seen both; pixels (T, 2): where the tracks' centres are now.
     """
-    rows, far = np.full(len(measured.objects), -1), np.zeros(len(measured.objects), bool)
+    rows = np.full(len(measured.objects), -1)
+    far, part = np.zeros((2, len(rows)), bool)
     if not tracks:
-        return Matches(rows, far, np.zeros((0, len(rows))))
+        return Matches(rows, far, part, np.zeros((0, len(rows)), bool))
     poses, sizes_m = filters.poses, filters.sizes_m
     fresh = np.array([[stamp_ns - track.last_seen_ns <= _FRESH_NS] for track in tracks])
     shown = fresh & np.array([[track.shape.area > 0] for track in tracks])
     distances, surely = _distances(filters, sizes_m, measured)
     near = surely <= np.where(fresh, config.gate_distance, config.return_gate_distance)
-    same = np.array([[o.category in track.evidence for o in measured.objects] for track in tracks])
+    categories = [o.category for o in measured.objects]
+    likeness = np.array([track.likeness(categories) for track in tracks])
     shifts_px = np.nan_to_num(pixels - [track.pixel for track in tracks]).tolist()
     shapes = [track.shape.moved(*shift) for track, shift in zip(tracks, shifts_px, strict=True)]
-    overlaps = mask_iou(shapes, measured.shapes, np.broadcast_to(fresh, near.shape))
+    overlaps, inside = mask_overlap(shapes, measured.shapes, np.broadcast_to(fresh, near.shape))
+    fits = overlaps >= config.same_mask_iou
+    whole = np.array([[stamp_ns - track.whole_ns <= 1e9 * config.part_memory_s] for track in tracks])
+    parts = whole & (inside >= config.part_inside) & ~fits
+    only = parts & ~fits.any(axis=1)[:, None]  # nothing shows more of that track
     places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
-    possible = (near & same) | (overlaps >= config.same_mask_iou) | (places >= config.same_place_iou)
-    apart = np.where(shown, _OVERLAP_COST * (1.0 - np.maximum(overlaps, places)), _NO_MASK_COST)
-    costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * ~same
+    stands = places >= config.same_place_iou
+    possible = (near & (likeness > 0.0)) | fits | only | stands
+    common = np.maximum(np.maximum(overlaps, places), inside * only)
+    apart = np.where(shown, _OVERLAP_COST * (1.0 - common), _NO_MASK_COST)
+    likeness = np.where(shown, likeness > 0.0, likeness)  # how often it was taken for that counts where no pixels tell
+    costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * (1.0 - likeness)
     if (possible.sum(axis=0) > 1).any() or (costs[possible] > _ALONE_COST - _YOUNG_COST).any():
         young = box_iou(poses, sizes_m, poses, sizes_m) >= config.same_place_iou
         hits = np.array([track.hits for track in tracks])
         young &= (hits > hits[:, None]) & (beside < config.side_by_side)
         costs += _YOUNG_COST * young.any(axis=1)[:, None]
     for row, i in associate(costs, possible, _ALONE_COST):
-        rows[i], far[i] = row, not near[row, i]
-    return Matches(rows, far, places)
+        rows[i], part[i], far[i] = row, parts[row, i], parts[row, i] or not near[row, i]
+    return Matches(rows, far, part, stands | parts)
 
 
 def associate(costs: np.ndarray, possible: np.ndarray, most: float) -> list[tuple[int, int]]:

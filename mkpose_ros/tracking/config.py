@@ -18,6 +18,10 @@ class TrackerConfig:
     # mask covers the track's last one this much, or its box the track's in space (IoU); there no other track begins.
     same_mask_iou: float = 0.4
     same_place_iou: float = 0.15
+    # A segmenter finds only a part of an object now and then. Pixels that were a track's are still: a smaller mask of
+    # which this share lies in the track's last one is a part of that object, if nothing shows more of it.
+    part_inside: float = 0.8
+    part_memory_s: float = 1.0  # parts count as parts for this long; then the part is all there is to see
     side_by_side: int = 5  # tracks that were seen both in this many frames are two things, however near
     category_memory: float = 0.95  # what a frame's evidence for a category is worth one detection later
     category_lead: float = 1.5  # evidence for another category over that for the believed one, before it is believed

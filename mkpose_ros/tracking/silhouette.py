@@ -8,7 +8,7 @@ import numpy as np
 
 from mkpose_ros.types import ObjectPose
 
-__all__ = ["Silhouette", "mask_iou"]
+__all__ = ["Silhouette", "mask_overlap"]
 
 
 class Silhouette:
@@ -50,12 +50,16 @@ class Silhouette:
         return self.pixels[y0 - self.box[1] : y1 - self.box[1], x0 - self.box[0] : x1 - self.box[0]]
 
 
-def mask_iou(a: Sequence[Silhouette], b: Sequence[Silhouette], wanted: np.ndarray) -> np.ndarray:
-    """IoU (A, B) of masks where it is wanted (A, B) bool; 0 elsewhere, and where either has no mask."""
+def mask_overlap(a: Sequence[Silhouette], b: Sequence[Silhouette], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """IoU (A, B) of masks where it is wanted (A, B) bool, and the share (A, B) of each b that lies in a.
+
+    0 elsewhere, and where either has no mask.
+    """
     boxes_a, boxes_b = np.array([s.box for s in a])[:, None], np.array([s.box for s in b])
     meet = (np.maximum(boxes_a, boxes_b)[..., :2] < np.minimum(boxes_a, boxes_b)[..., 2:]).all(axis=-1)
-    iou = np.zeros(wanted.shape)
+    iou, inside = np.zeros((2, *wanted.shape))
     for i, j in zip(*np.nonzero(meet & wanted), strict=True):
         common = a[i].common(b[j])
         iou[i, j] = common / max(a[i].area + b[j].area - common, 1)
-    return iou
+        inside[i, j] = common / max(b[j].area, 1)
+    return iou, inside

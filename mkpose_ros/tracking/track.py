@@ -49,7 +49,8 @@ class Track:
     confirmed: bool
     category: str  # believed
     symmetry: Symmetry  # of the last detection of that category
-    shape: Silhouette | None = None  # the last mask
+    shape: Silhouette | None = None  # the last mask that was not only a part of the one before
+    whole_ns: int = 0  # when it was seen
     pixel: np.ndarray | None = None  # (2,) where its centre then was in the picture
     area_m2: float = 0.0  # of what has been seen of it, as `Measured`; 0 while nothing is known
     track_id: str = ""
@@ -71,6 +72,11 @@ class Track:
         if detection.category == self.category:
             self.symmetry = detection.symmetry
         self.confirmed = self.confirmed or self.hits >= config.min_hits
+
+    def likeness(self, categories: Sequence[str]) -> list[float]:
+        """The evidence for each category beside that for the best one; 0 if it was never taken for that."""
+        best = max(*self.evidence.values(), 1e-9)
+        return [self.evidence.get(category, 0.0) / best for category in categories]
 
     def symmetry_of(self, detection: ObjectPose) -> Symmetry:
         """Under which a detection is turned to it: what is a bottle for now doesn't turn by a box's corners."""

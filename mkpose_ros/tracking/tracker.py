@@ -71,11 +71,12 @@ class Tracker:
             follow_camera(self._tracks, self._filters, before, matches.rows, (before_ns, frame.stamp_ns))
         rows = self._add(measured, matches)
         for i in np.flatnonzero(rows >= 0):
-            self._see(int(rows[i]), measured, int(i), frame.stamp_ns)
+            self._see(int(rows[i]), measured, int(i), frame.stamp_ns, part=bool(matches.part[i]))
         seen = rows[rows >= 0]
         shown_m = self._filters.centres_m[seen] @ T_cam_ref[:3, :3].T + T_cam_ref[:3, 3]
         for row, pixel in zip(seen, project(shown_m, frame.intrinsics), strict=True):
-            self._tracks[row].pixel = pixel
+            if self._tracks[row].whole_ns == frame.stamp_ns:
+                self._tracks[row].pixel = pixel
         self._beside[np.ix_(seen, seen)] += 1
         published = self._publish(seen, T_cam_ref)
         self._bury(frame.stamp_ns)
@@ -129,26 +130,28 @@ class Tracker:
         return rows
 
     def _births(self, measured: Measured, matches: Matches) -> np.ndarray:
-        """Which detections (D,) bool are new objects: no track's, and not where another one stands already."""
+        """Which detections (D,) bool are new objects: no track's, and not where one is already."""
         new = matches.rows < 0
         if not new.any():
             return new
         known, own = np.array([track.confirmed for track in self._tracks], bool), np.flatnonzero(new)
-        new[own] = ~(matches.places[known][:, own] >= self._config.same_place_iou).any(axis=0)
+        new[own] = ~matches.taken[known][:, own].any(axis=0)
         poses, sizes_m = measured.poses[own], measured.sizes_m[own]
         twice = np.triu(box_iou(poses, sizes_m, poses, sizes_m) >= self._config.same_place_iou, 1)
         new[own[twice.any(axis=0)]] = False  # the better one comes first
         return new
 
-    def _see(self, row: int, measured: Measured, i: int, stamp_ns: int) -> None:
-        """Remember detection i of a track, or of a new one where the row is the next."""
+    def _see(self, row: int, measured: Measured, i: int, stamp_ns: int, *, part: bool) -> None:
+        """Remember detection i of a track, or of a new one where the row is the next; of a part not the mask."""
         config, detection = self._config, measured.objects[i]
         if row == len(self._tracks):
             sure = detection.score >= config.sure_score
             self._tracks.append(Track(detection, stamp_ns, sure, detection.category, detection.symmetry))
         track = self._tracks[row]
         track.see(detection, stamp_ns, config)
-        track.shape, track.area_m2 = measured.shapes[i], max(track.area_m2, measured.areas_m2[i])
+        track.area_m2 = max(track.area_m2, measured.areas_m2[i])
+        if not part:
+            track.shape, track.whole_ns = measured.shapes[i], stamp_ns
         if track.confirmed and not track.track_id:
             self._counts[track.category] += 1
             track.track_id = f"{track.category}_{self._counts[track.category]}"

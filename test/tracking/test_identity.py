@@ -168,6 +168,57 @@ def test_another_thing_in_a_bowl_is_no_bowl():
     assert out.track_id == "can_1"
 
 
+def part_of_a_box(x0: int, y0: int, side: int, *, category: str = "box", score: float = 0.9):
+    """A fragment of the masks below, with a pose and size of its own, far from the whole one's."""
+    mask = np.zeros((48, 64), bool)
+    mask[y0 : y0 + side, x0 : x0 + side] = True
+    far = replace(detection(category, compose_pose(np.eye(3), [0.3, 0.2, 1.4]), score=score), mask=mask)
+    return replace(far, box2d=np.float32([x0, y0, x0 + side, y0 + side]))
+
+
+def test_a_part_of_a_mask_is_the_same_object_and_leaves_its_pose_alone():
+    tracker = Tracker()
+    for k in range(10):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("box", 20)])
+    # each part of other pixels: not the part seen last but the whole is what they are parts of
+    for k, (x0, y0) in enumerate([(21, 11), (30, 20), (30, 11), (21, 20)], start=10):
+        (out,) = tracker.update(at(k * PERIOD_NS, np.eye(4)), [part_of_a_box(x0, y0, 9)])
+        assert out.track_id == "box_1"
+        np.testing.assert_allclose(out.T_cam_obj[:3, 3], [0, 0, 1.0], atol=1e-3)
+    (out,) = tracker.update(at(14 * PERIOD_NS, np.eye(4)), [masked("box", 20, x_m=0.3)])
+    assert out.track_id == "box_1"
+
+
+def test_a_part_beside_the_whole_object_is_no_object():
+    tracker = Tracker()
+    for k in range(20):
+        detections = [masked("box", 20)] if k < 10 else [part_of_a_box(24, 14, 9, category="can"), masked("box", 20)]
+        (out,) = tracker.update(at(k * PERIOD_NS, np.eye(4)), detections)
+        assert (out.track_id, out.category) == ("box_1", "box")
+
+
+def test_what_comes_before_an_object_gets_an_id_of_its_own():
+    tracker = Tracker()
+    for k in range(10):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("box", 20)])
+    mug, box = part_of_a_box(24, 14, 9, category="mug"), masked("box", 20)
+    box = replace(box, mask=box.mask & ~mug.mask)
+    for k in range(10, 14):
+        out = tracker.update(at(k * PERIOD_NS, np.eye(4)), [mug, box])
+    assert [o.track_id for o in out] == ["mug_1", "box_1"]
+
+
+def test_where_no_pixels_tell_a_thing_is_what_it_was_taken_for_oftener():
+    tracker = Tracker()
+    for k in range(10):
+        cup = masked("bowl" if k == 0 else "cup", 4, x_m=0.1)
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("bowl", 30), cup])
+    tracker.update(at(40 * PERIOD_NS, np.eye(4)), [])
+    (out,) = tracker.update(at(41 * PERIOD_NS, np.eye(4)), [masked("bowl", 40, x_m=0.055)])
+    assert out.category == "bowl"
+    assert out.T_cam_obj[0, 3] < 0.055
+
+
 def test_a_transform_that_comes_and_goes_costs_no_id():
     tracker, rng = Tracker(), np.random.default_rng(9)
     T_world_obj, ids, errors_m = compose_pose(np.eye(3), [0.1, 0.0, 0.0]), set(), []
