@@ -168,11 +168,11 @@ def test_another_thing_in_a_bowl_is_no_bowl():
     assert out.track_id == "can_1"
 
 
-def part_of_a_box(x0: int, y0: int, side: int, *, category: str = "box", score: float = 0.9):
+def part_of_a_box(x0: int, y0: int, side: int, *, category: str = "box"):
     """A fragment of the masks below, with a pose and size of its own, far from the whole one's."""
     mask = np.zeros((48, 64), bool)
     mask[y0 : y0 + side, x0 : x0 + side] = True
-    far = replace(detection(category, compose_pose(np.eye(3), [0.3, 0.2, 1.4]), score=score), mask=mask)
+    far = replace(detection(category, compose_pose(np.eye(3), [0.3, 0.2, 1.4])), mask=mask)
     return replace(far, box2d=np.float32([x0, y0, x0 + side, y0 + side]))
 
 
