@@ -49,8 +49,9 @@ def export_segmenter(
 
     if (run_folder is None) == (detectron2_config is None):
         raise click.UsageError("give either --run, or --detectron2-config and --weights")
+    shape = _size(size) if size else None
     if run_folder is not None:
-        model = export_run(run_folder, out, size=_size(size) if size else None)
+        model = export_run(run_folder, out, size=shape)
         if weights_out is not None:
             from mkpose_ros.segmentation.maskrcnn.weights import save_trained
 
@@ -58,11 +59,11 @@ def export_segmenter(
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 
-            write_detectron2(load_run(run_folder, _size(size) if size else None)[0], detectron2_out)
+            write_detectron2(load_run(run_folder, shape)[0], detectron2_out)
     else:
         from mkpose_ros.segmentation.detectron2_export import export_detectron2
 
-        height, width = _size(size or "480x640")
+        height, width = shape or (480, 640)
         names = tuple(class_names.split(",")) if class_names else None
         model = export_detectron2(
             detectron2_config, weights, out, input_height=height, input_width=width, class_map=class_map,

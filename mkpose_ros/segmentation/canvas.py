@@ -9,7 +9,7 @@ import numpy as np
 
 from mkpose_ros.array_pool import Empty
 from mkpose_ros.segmentation.base import check_rgb
-from mkpose_ros.segmentation.relief import RELIEF_CHANNELS, no_relief, relief_image
+from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS, no_relief, relief_image
 from mkpose_ros.types import CameraIntrinsics, RgbdFrame
 
 __all__ = ["fitted", "frame_without_depth", "letterbox", "relief_at"]
@@ -28,7 +28,7 @@ def fitted(
         behind = no_relief(height, width, empty)
         behind[: seen.shape[0], : seen.shape[1]] = seen
         seen = behind
-    return cv2.merge((canvas, seen), empty((height, width, 3 + RELIEF_CHANNELS), np.uint8)), scale
+    return cv2.merge((canvas, seen), empty((height, width, COLOURS + RELIEF_CHANNELS), np.uint8)), scale
 
 
 def relief_at(frame: RgbdFrame, height: int, width: int, empty: Empty = np.empty) -> np.ndarray:

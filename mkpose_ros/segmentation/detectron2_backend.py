@@ -17,7 +17,7 @@ from mkpose_ros.errors import DependencyError, EngineError, InputError, ModelErr
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation.base import check_rgb
 from mkpose_ros.segmentation.canvas import frame_without_depth, relief_at
-from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
+from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
 from mkpose_ros.types import Instance, RgbdFrame
 
 __all__ = ["Detectron2Segmenter", "class_categories", "load_class_map"]
@@ -46,7 +46,7 @@ class Detectron2Segmenter:
 
         self._resize = ResizeShortestEdge([config.INPUT.MIN_SIZE_TEST] * 2, config.INPUT.MAX_SIZE_TEST)
         self._bgr = config.INPUT.FORMAT == "BGR"
-        self._relief = len(config.MODEL.PIXEL_MEAN) == 3 + RELIEF_CHANNELS  # our network that sees depth too
+        self._relief = len(config.MODEL.PIXEL_MEAN) == COLOURS + RELIEF_CHANNELS  # our network that sees depth too
         self._infer(frame_without_depth(np.zeros((480, 640, 3), np.uint8)))
 
     def segment(self, frame: RgbdFrame) -> list[Instance]:

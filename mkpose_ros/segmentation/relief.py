@@ -15,8 +15,9 @@ import numpy as np
 from mkpose_ros.array_pool import Empty
 from mkpose_ros.types import CameraIntrinsics
 
-__all__ = ["RELIEF_CHANNELS", "no_relief", "relief_image"]
+__all__ = ["COLOURS", "RELIEF_CHANNELS", "no_relief", "relief_image"]
 
+COLOURS = 3  # channels of a picture, which come first where relief is behind them
 RELIEF_CHANNELS = 4
 MIDDLE = 127.0  # of a byte: no slope, no step, nothing measured
 NOTHING = (0.0, MIDDLE, MIDDLE, MIDDLE)  # where nothing was measured

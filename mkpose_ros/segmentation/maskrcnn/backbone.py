@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mkpose_ros.errors import DependencyError
-from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
+from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
 
 __all__ = ["LEVEL_STAGES", "EfficientNetLite", "FeaturePyramid", "imagenet_weights"]
 
@@ -31,7 +31,6 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 SCALING = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}  # width, depth
-COLOURS = 3  # channels of an image that come first
 RELIEF_TOWER = {"c3": 64, "c4": 96, "c5": 128}  # channels of the levels
 LEVEL_STAGES = {"c2": 1, "c3": 2, "c4": 4, "c5": 6}  # the last stage at strides 4, 8, 16, 32
 

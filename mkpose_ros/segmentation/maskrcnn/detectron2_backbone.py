@@ -14,10 +14,10 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 
-from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS, EfficientNetLite
+from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, PIXEL_MEAN, PIXEL_STD, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
-from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
+from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
 
 __all__ = ["build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
 

@@ -14,12 +14,11 @@ import torch
 from torch import nn
 
 from mkpose_ros.errors import ModelError
-from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS
 from mkpose_ros.segmentation.maskrcnn.config import config_from_dict
 from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, MaskRcnn
 from mkpose_ros.segmentation.masks import paste_mask
 from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, SegmenterMetadata
-from mkpose_ros.segmentation.relief import RELIEF_CHANNELS
+from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
 from mkpose_ros.segmentation.sessions import open_session
 from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights
 from mkpose_ros.types import RgbdFrame

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mkpose_ros.segmentation.maskrcnn.backbone import LEVEL_STAGES
-from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, PIXEL_STD, MaskRcnn
+from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn, normalised
 
 __all__ = ["frozen_features"]
 
@@ -55,5 +55,5 @@ class _BottomUp(nn.Module):
         self._bottom_up, self._names, self._stages = model.backbone.bottom_up, names, stages
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = self._bottom_up.of_colour((images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD, self._stages)
+        features = self._bottom_up.of_colour(normalised(images), self._stages)
         return tuple(features[name] for name in self._names)

@@ -10,19 +10,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mkpose_ros.segmentation.maskrcnn.backbone import COLOURS, EfficientNetLite, FeaturePyramid
+from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite, FeaturePyramid
 from mkpose_ros.segmentation.maskrcnn.boxes import anchors_of_level, clip_boxes, decode, nms, offset_by_group
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL, BoxHead, BoxPredictor, MaskHead, RpnHead
 from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align_pyramid
+from mkpose_ros.segmentation.relief import COLOURS
 
-__all__ = ["BOX_WEIGHTS", "PIXEL_MEAN", "PIXEL_STD", "RPN_LEVELS", "RPN_WEIGHTS", "MaskRcnn"]
+__all__ = ["BOX_WEIGHTS", "PIXEL_MEAN", "PIXEL_STD", "RPN_LEVELS", "RPN_WEIGHTS", "MaskRcnn", "normalised"]
 
 PIXEL_MEAN, PIXEL_STD = 127.0, 128.0  # EfficientNet-Lite's normalisation; a canvas filled with 127 becomes zero
 RPN_LEVELS = (3, 4, 5, 6)
 RPN_WEIGHTS = (1.0, 1.0, 1.0, 1.0)  # of box deltas: detectron2's defaults
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 NEVER = -1e4  # the logit of a proposal that must not be chosen
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Bytes as the backbone takes them."""
+    return (images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD
 
 
 class MaskRcnn(nn.Module):
@@ -55,12 +61,11 @@ class MaskRcnn(nn.Module):
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """The pyramid, up to p6, of (B, 3 or 7, H, W) uint8 images."""
-        normalised = (images.to(torch.float32) - PIXEL_MEAN) / PIXEL_STD
         if not self.training or self.frozen_features is None:
-            return self.backbone(normalised)
+            return self.backbone(normalised(images))
         bottom_up = self.backbone.bottom_up
         features = bottom_up.go_on(self.frozen_features(images[:, :COLOURS]))
-        return self.backbone.merge(bottom_up.with_relief(features, normalised[:, COLOURS:]))
+        return self.backbone.merge(bottom_up.with_relief(features, normalised(images[:, COLOURS:])))
 
     def rpn(self, pyramid: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """For each RPN level: logits (B, A) and deltas (B, A, 4) of its anchors."""
