@@ -57,7 +57,7 @@ class Tracker:
         dt_s = self._predict(frame)
         T_ref_cam = np.eye(4) if frame.T_world_cam is None else frame.T_world_cam
         T_cam_ref = invert_pose(T_ref_cam)
-        centres_m = self._filters.centres_m @ T_cam_ref[:3, :3].T + T_cam_ref[:3, 3]
+        centres_m = self._centres_m(T_cam_ref)
         pixels = project(centres_m, frame.intrinsics)
         if not objects:
             self._miss(np.zeros(0, int), centres_m[:, 2], pixels, frame, dt_s)
@@ -73,14 +73,17 @@ class Tracker:
         for i in np.flatnonzero(rows >= 0):
             self._see(int(rows[i]), measured, int(i), frame.stamp_ns, part=bool(matches.part[i]))
         seen = rows[rows >= 0]
-        shown_m = self._filters.centres_m[seen] @ T_cam_ref[:3, :3].T + T_cam_ref[:3, 3]
-        for row, pixel in zip(seen, project(shown_m, frame.intrinsics), strict=True):
+        for row, pixel in zip(seen, project(self._centres_m(T_cam_ref, seen), frame.intrinsics), strict=True):
             if self._tracks[row].whole_ns == frame.stamp_ns:
                 self._tracks[row].pixel = pixel
         self._beside[np.ix_(seen, seen)] += 1
         published = self._publish(seen, T_cam_ref)
         self._bury(frame.stamp_ns)
         return published
+
+    def _centres_m(self, T_cam_ref: np.ndarray, rows: np.ndarray | slice = np.s_[:]) -> np.ndarray:
+        """Where the tracks of some rows are in the camera frame, (N, 3)."""
+        return self._filters.centres_m[rows] @ T_cam_ref[:3, :3].T + T_cam_ref[:3, 3]
 
     def _predict(self, frame: RgbdFrame) -> float:
         """Move the filters on to a frame; the seconds since the last one."""
