@@ -13,9 +13,14 @@ from mkpose_ros.geometry.rotations import compose_pose
 from mkpose_ros.synthesis.scene import Placed
 from mkpose_ros.synthesis.shapes.base import Shape
 from mkpose_ros.synthesis.shapes.clutter import distractor
+from mkpose_ros.synthesis.shapes.clutter_variants import distractor_variant
+from mkpose_ros.synthesis.shapes.furniture import arm, chair, screen
 from mkpose_ros.synthesis.surfaces import box_shape, random_surface
 
 __all__ = ["random_background"]
+
+_FURNITURE = {"chair": chair, "screen": screen, "arm": arm}
+_KINDS = {"slab": 0.22, "pole": 0.08, "block": 0.08, "large": 0.27, "chair": 0.2, "screen": 0.1, "arm": 0.05}  # shares
 
 
 def random_background(
@@ -38,6 +43,8 @@ def random_background(
         distance = reach_m + 0.5 * float(np.max(shape.size_m)) + rng.exponential(0.5)
         height = rng.uniform(-0.5, 0.6)
         turn = Rotation.random(random_state=rng) if rng.random() < 0.4 else _upright(rng)
+        if shape.category == "background":  # furniture has y up, the world z
+            turn = turn * Rotation.from_euler("x", np.pi / 2)
         centre = np.array([distance * np.cos(azimuth), distance * np.sin(azimuth), height])
         things.append(Placed(shape, compose_pose(turn.as_matrix(), centre), casts_shadow=False))
     return things
@@ -50,15 +57,18 @@ def _upright(rng: np.random.Generator) -> Rotation:
 
 
 def _shape(rng: np.random.Generator, name: str, pictures: Sequence[Path]) -> Shape:
-    """A slab, a pole, a block, or a thing that lies about elsewhere, several times as large."""
-    kind = rng.choice(["slab", "pole", "block", "large"], p=[0.45, 0.15, 0.1, 0.3])
+    """A slab, a pole, a block, a piece of furniture, or a thing that lies about elsewhere, several times as large."""
+    kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
+    if kind in _FURNITURE:
+        return _FURNITURE[kind](rng, name)
     if kind == "large":
-        return _scaled(distractor(rng, name), rng.uniform(2.0, 5.0))
+        clutter = distractor if rng.random() < 0.5 else distractor_variant
+        return _scaled(clutter(rng, name), rng.uniform(1.0, 5.0))
     size = {
         "slab": (rng.uniform(0.2, 0.8), rng.uniform(0.01, 0.06), rng.uniform(0.15, 0.6)),
         "pole": (rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.08), rng.uniform(0.4, 1.5)),
         "block": tuple(rng.uniform(0.1, 0.5, 3)),
-    }[str(kind)]
+    }[kind]
     return box_shape(name, size, random_surface(rng, pictures), float(rng.uniform(0.25, 1.5)))
 
 

@@ -1,7 +1,8 @@
 """Where scenes take their shapes from: generators split by instance, and folders of real meshes.
 
 The same split, seed and index give the same shape; two splits never share one, because each draws from its own stream
-of random numbers. The test split prefers real meshes (models/test_meshes), which training never sees; a shape's
+of random numbers. A third of the training split's shapes are variants, of kinds that the other splits' generated shapes
+never have. The test split prefers real meshes (models/test_meshes), which training never sees; a shape's
 ``source`` tells them apart.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,15 @@ import numpy as np
 from mkpose_ros.errors import InputError, MkposeError
 from mkpose_ros.resources import share_path
 from mkpose_ros.synthesis.mesh_store import MeshRecord, read_index, read_shape
-from mkpose_ros.synthesis.shapes import GENERATORS, Shape
+from mkpose_ros.synthesis.shapes import GENERATORS, VARIANTS, Shape
 
 __all__ = ["DISTRACTOR", "SPLITS", "ShapeLibrary"]
 
 SPLITS = ("train", "val", "test")
 DISTRACTOR = "distractor"  # clutter: never an object to estimate
 _INSTANCES = {"train": 20_000, "val": 1_000, "test": 500}  # distinct generated shapes per category
+_VARIANTS = {"train": 10_000, "val": 0, "test": 0}  # unusual shapes, numbered after those
+_PLAIN_SHARE = 0.35  # of the variants: one colour a material, nothing printed
 _FEW = 3  # with fewer real meshes than this, every other shape of the category is generated
 
 
@@ -73,10 +77,13 @@ class ShapeLibrary:
         share = 0.0 if not real else 1.0 if len(real) >= _FEW or category not in GENERATORS else 0.5
         if rng.random() < share:
             return self.real(category, int(rng.integers(len(real))))
-        return self.get(category, int(rng.integers(_INSTANCES[self.split])))
+        return self.get(category, int(rng.integers(_INSTANCES[self.split] + _VARIANTS[self.split])))
 
     def get(self, category: str, index: int) -> Shape:
-        """The generated shape with this index; the same for ever. Raises InputError for an unknown category."""
+        """The generated shape with this index; the same for ever. Raises InputError for an unknown category.
+
+        In the split "train" the indices from 20 000 on are variants: kinds that the common generator does not draw.
+        """
         if category not in GENERATORS:
             raise InputError(f"ShapeLibrary: no generator for {category!r}, expected one of {', '.join(GENERATORS)}")
         return self._cached(("generated", category, index), lambda: self._generate(category, index))
@@ -108,7 +115,16 @@ class ShapeLibrary:
     def _generate(self, category: str, index: int) -> Shape:
         stream = [zlib.crc32(category.encode()), SPLITS.index(self.split), self.seed, index]
         name = f"{category}_{self.split}_{self.seed}_{index:05d}"
-        return GENERATORS[category](np.random.default_rng(stream), name)
+        rng = np.random.default_rng(stream)
+        if not _VARIANTS[self.split] or index < _INSTANCES[self.split]:
+            return GENERATORS[category](rng, name)
+        shape = VARIANTS.get(category, GENERATORS[category])(rng, name)
+        return _plain(shape) if rng.random() < _PLAIN_SHARE else shape
+
+
+def _plain(shape: Shape) -> Shape:
+    """The shape with each material in one colour: its texture's mean."""
+    return replace(shape, materials=tuple(replace(material, texture=None) for material in shape.materials))
 
 
 def _shipped_folders(split: str) -> list[Path]:

@@ -60,6 +60,27 @@ def test_the_test_split_prefers_real_meshes_and_training_never_draws_them() -> N
     assert all(train.sample(rng).source == "generator" for _ in range(20))
 
 
+def test_only_the_training_split_draws_variants() -> None:
+    rng = np.random.default_rng(0)
+    numbers = {
+        split: [int(ShapeLibrary(split, folders=()).sample(rng, "box").name[-5:]) for _ in range(40)]
+        for split in SPLITS
+    }
+    assert max(numbers["val"]) < 1000
+    assert max(numbers["test"]) < 500
+    assert 3 < sum(number >= 20_000 for number in numbers["train"]) < 25
+
+
+def test_some_variants_are_in_plain_colours() -> None:
+    library = ShapeLibrary("train")
+    textured = [
+        any(material.texture is not None for material in library.get("box", index).materials)
+        for index in (*range(40), *range(20_000, 20_040))
+    ]
+    assert all(textured[:40])
+    assert 20 < sum(textured[40:]) < 35
+
+
 def test_every_shipped_real_mesh_is_canonical_and_licensed() -> None:
     library = ShapeLibrary("test")
     count = 0

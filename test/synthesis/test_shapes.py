@@ -10,12 +10,13 @@ from scipy.spatial.transform import Rotation
 from mkpose_ros.categories import load_categories
 from mkpose_ros.geometry.symmetry import AXES, finite_rotations
 from mkpose_ros.synthesis.library import ShapeLibrary
-from mkpose_ros.synthesis.shapes import GENERATORS, Shape
+from mkpose_ros.synthesis.shapes import GENERATORS, Shape, furniture
 
 trimesh = pytest.importorskip("trimesh")
 
 CATEGORIES = [c for c in GENERATORS if c != "distractor"]
 COUNT = 8
+FIRST_VARIANT = 20_000  # in the training split
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,11 @@ def library() -> ShapeLibrary:
 
 def shapes_of(library: ShapeLibrary, category: str, count: int = COUNT) -> list[Shape]:
     return [library.get(category, i) for i in range(count)]
+
+
+def common_and_variants(library: ShapeLibrary, category: str) -> list[Shape]:
+    train = ShapeLibrary("train", seed=3)
+    return shapes_of(library, category) + [train.get(category, FIRST_VARIANT + i) for i in range(2 * COUNT)]
 
 
 def welded(shape: Shape) -> trimesh.Trimesh:
@@ -44,7 +50,7 @@ def turned_away_m(shape: Shape, R: np.ndarray) -> float:
 
 @pytest.mark.parametrize("category", list(GENERATORS))
 def test_each_shape_is_watertight_with_normals_outward(library: ShapeLibrary, category: str) -> None:
-    for shape in shapes_of(library, category):
+    for shape in common_and_variants(library, category):
         mesh = welded(shape)
         assert mesh.is_watertight, shape.name
         assert mesh.is_winding_consistent, shape.name
@@ -56,9 +62,20 @@ def test_each_shape_is_watertight_with_normals_outward(library: ShapeLibrary, ca
         assert np.average(agreement > 0.3, weights=area) > 0.995, shape.name
 
 
+@pytest.mark.parametrize("make", [furniture.arm, furniture.chair, furniture.screen])
+def test_furniture_is_closed_and_as_large_as_furniture(make) -> None:
+    for seed in range(12):
+        shape = make(np.random.default_rng(seed), "one")
+        mesh = welded(shape)
+        assert mesh.is_watertight
+        assert mesh.is_winding_consistent
+        assert all(part.volume > 0 for part in mesh.split(only_watertight=False))
+        assert 0.2 < shape.size_m.max() < 1.8
+
+
 @pytest.mark.parametrize("category", list(GENERATORS))
 def test_each_shape_lies_centred_in_a_box_of_its_size(library: ShapeLibrary, category: str) -> None:
-    for shape in shapes_of(library, category):
+    for shape in common_and_variants(library, category):
         low, high = shape.vertices_m.min(axis=0), shape.vertices_m.max(axis=0)
         np.testing.assert_allclose(high - low, shape.size_m, atol=1e-6)
         np.testing.assert_allclose(high + low, 0.0, atol=1e-6)
@@ -66,7 +83,7 @@ def test_each_shape_lies_centred_in_a_box_of_its_size(library: ShapeLibrary, cat
 
 @pytest.mark.parametrize("category", list(GENERATORS))
 def test_each_shape_is_complete(library: ShapeLibrary, category: str) -> None:
-    for shape in shapes_of(library, category):
+    for shape in common_and_variants(library, category):
         assert shape.faces.min() >= 0
         assert shape.faces.max() < len(shape.vertices_m) == len(shape.normals) == len(shape.uv)
         assert len(shape.face_materials) == len(shape.faces) <= 8000
@@ -92,7 +109,7 @@ def test_sizes_scatter_around_the_categorys_mean(library: ShapeLibrary, category
 
 @pytest.mark.parametrize("category", ["bottle", "bowl", "can", "cup", "glass"])
 def test_a_shape_round_about_y_can_be_turned_by_any_angle(library: ShapeLibrary, category: str) -> None:
-    for shape in shapes_of(library, category, 6):
+    for shape in common_and_variants(library, category):
         if shape.symmetry.infinite_axes:
             turn = Rotation.from_rotvec(AXES["y"] * 1.234).as_matrix()
             assert turned_away_m(shape, turn) < 0.0005, shape.name

@@ -59,7 +59,7 @@ def bottle(rng: np.random.Generator, name: str) -> Shape:
         path = arc_handle(rng, top, (0.97 * r_top, 0.72 * y_shoulder), rng.uniform(0.02, 0.04))
         parts.append(sweep(path, np.array(rng.uniform(0.005, 0.009)), np.array(rng.uniform(0.006, 0.011)), body))
         symmetry = Symmetry()
-    return assemble(name, "bottle", _squashed(parts, squash), symmetry)
+    return assemble(name, "bottle", squashed(parts, squash), symmetry)
 
 
 def _body(rng: np.random.Generator, style: str, radius: float, y_shoulder: float) -> Profile:
@@ -113,7 +113,7 @@ def _section(rng: np.random.Generator, rows: np.ndarray, radius: float, neck_r: 
     return 1.0 + weight[:, None] * (square[None] - 1.0), Symmetry(orders=(1, 2, 1)), squash
 
 
-def _squashed(parts: list[Part], squash: float) -> list[Part]:
+def squashed(parts: list[Part], squash: float) -> list[Part]:
     if squash == 1.0:
         return parts
     squeezed = []

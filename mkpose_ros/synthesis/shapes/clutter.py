@@ -20,7 +20,7 @@ def distractor(rng: np.random.Generator, name: str) -> Shape:
     return assemble(name, "distractor", makers[int(rng.integers(len(makers)))](rng), Symmetry())
 
 
-def _any_material(rng: np.random.Generator) -> Material:
+def any_material(rng: np.random.Generator) -> Material:
     draws = (m.plastic, m.glazed, m.decorated, m.metal, m.painted, m.wooden, m.rubber, m.printed)
     return draws[int(rng.integers(len(draws)))](rng)
 
@@ -58,7 +58,7 @@ def _blob(rng: np.random.Generator) -> list[Part]:
     for _ in range(int(rng.integers(2, 7))):  # smooth waves over the sphere
         wave = direction @ rng.normal(size=3) * rng.uniform(1.0, 4.0) + rng.uniform(0, 7)
         radius += rng.uniform(0.05, 0.22) * np.sin(wave)
-    return [_globe(np.maximum(radius, 0.25), rng.uniform(0.04, 0.17, 3), _any_material(rng))]
+    return [_globe(np.maximum(radius, 0.25), rng.uniform(0.04, 0.17, 3), any_material(rng))]
 
 
 def _superquadric(rng: np.random.Generator) -> list[Part]:
@@ -66,7 +66,7 @@ def _superquadric(rng: np.random.Generator) -> list[Part]:
     e, f = rng.uniform(0.25, 2.2, 2)
     a = np.abs(direction) + 1e-9
     level = (a[..., 0] ** (2 / e) + a[..., 2] ** (2 / e)) ** (e / f) + a[..., 1] ** (2 / f)
-    return [_globe(level ** (-f / 2), rng.uniform(0.04, 0.2, 3), _any_material(rng))]
+    return [_globe(level ** (-f / 2), rng.uniform(0.04, 0.2, 3), any_material(rng))]
 
 
 def _book(rng: np.random.Generator) -> list[Part]:
@@ -137,7 +137,7 @@ def _pen(rng: np.random.Generator) -> list[Part]:
     profile.to(r, 0.98 * length, 0.001, 1).to(0.6 * r, length, 0.001, 1)
     rows, bands = profile.to(0.0, length, 0.0, 1).build()
     section = np.linalg.norm(outline_circle(24, rng.choice([2.0, 3.0])), axis=1)
-    pen = lathe(rows, (_any_material(rng), m.plastic(rng)), bands, section)
+    pen = lathe(rows, (any_material(rng), m.plastic(rng)), bands, section)
     return [pen.turned(np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))]
 
 
@@ -154,7 +154,7 @@ def _roll(rng: np.random.Generator) -> list[Part]:
     inner = rng.uniform(0.012, 0.045)
     outer, h = inner + rng.uniform(0.006, 0.03), rng.uniform(0.006, 0.06)
     rows = [[inner, 0.0], [outer, 0.0], [outer, h], [inner, h], [inner, 0.0]]
-    return [lathe(np.array(rows), _any_material(rng), segments=48)]
+    return [lathe(np.array(rows), any_material(rng), segments=48)]
 
 
 def _star(rng: np.random.Generator) -> list[Part]:
@@ -164,4 +164,4 @@ def _star(rng: np.random.Generator) -> list[Part]:
     radius = 1.0 + rng.uniform(0.1, 0.45) * np.cos(n * angle)
     outline = rng.uniform(0.025, 0.07) * radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
     h = rng.uniform(0.008, 0.06)
-    return [extrude(outline, np.array([0.0, 0.002, h - 0.002, h]), np.array([0.96, 1, 1, 0.96]), _any_material(rng))]
+    return [extrude(outline, np.array([0.0, 0.002, h - 0.002, h]), np.array([0.96, 1, 1, 0.96]), any_material(rng))]

@@ -19,11 +19,11 @@ from mkpose_ros.types import Symmetry
 __all__ = ["camera", "laptop"]
 
 # A plate made flat (x: right, y: out of the picture, -z: up in the picture) set up so that its picture faces +x ...
-_FACING_FRONT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
+FACING_FRONT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 # ... or left flat, its picture read by someone at +x.
-_READ_FROM_FRONT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+READ_FROM_FRONT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 
-_Y_TO_Z = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+Y_TO_Z = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 # style: share, width (m), height, body depth, lens radius, lens length
 _CAMERAS = {
@@ -44,11 +44,11 @@ def camera(rng: np.random.Generator, name: str) -> Shape:
     trim = skin if rng.random() < 0.4 else (m.metal(rng) if rng.random() < 0.5 else m.plastic(rng, "grey"))
     corner, bevel = h * rng.uniform(0.04, 0.22), min(depth, h) * rng.uniform(0.03, 0.2)
     front = _camera_front(rng, style, skin, trim)
-    body = slab((w, depth, h), corner, bevel, (_camera_back(rng, skin), skin, front)).turned(_FACING_FRONT)
+    body = slab((w, depth, h), corner, bevel, (_camera_back(rng, skin), skin, front)).turned(FACING_FRONT)
     lens_z = rng.uniform(-0.06, 0.12) * w * (-1.0 if style != "compact" else 1.0)
     lens_z = np.clip(lens_z, -(w / 2 - lens_r), w / 2 - lens_r)
     lens_y = -rng.uniform(0.0, 0.06) * h if style != "instant" else -0.15 * h
-    lens = _lens(rng, lens_r, lens_l).turned(_FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
+    lens = _lens(rng, lens_r, lens_l).turned(FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
     parts = [body, lens]
     if style in ("mirrorless", "dslr") and rng.random() < (1.0 if style == "dslr" else 0.75):
         parts.append(_grip(rng, w, h, depth, lens_z + lens_r, skin))
@@ -164,20 +164,20 @@ def laptop(rng: np.random.Generator, name: str) -> Shape:
 
     deck = m.textured(textures.keyboard(rng, body.albedo), body.roughness)
     below = body if rng.random() < 0.5 else m.plastic(rng, "dark")
-    base = slab((w, base_t, depth), corner, bevel, (below, body, deck)).turned(_READ_FROM_FRONT)
+    base = slab((w, base_t, depth), corner, bevel, (below, body, deck)).turned(READ_FROM_FRONT)
 
     height = depth * float(rng.uniform(0.9, 1.0))
     display = m.textured(textures.screen(rng, dark), rng.uniform(0.05, 0.5))
     panel = slab((w * rng.uniform(0.97, 1.0), lid_t, height), corner, 0.4 * bevel, (_lid(rng, lid), lid, display))
     # The panel lies open at 180 degrees behind the hinge, then is turned up about the hinge, the origin's z axis.
-    panel = panel.turned(_READ_FROM_FRONT).moved(x=-0.5 * height, y=-0.5 * lid_t)
+    panel = panel.turned(READ_FROM_FRONT).moved(x=-0.5 * height, y=-0.5 * lid_t)
     panel = panel.turned(Rotation.from_rotvec([0.0, 0.0, opening - np.pi]).as_matrix())
     hinge_x, hinge_y = -0.5 * depth + rng.uniform(0.002, 0.02), base_t + 0.3 * lid_t
     parts = [base, panel.moved(hinge_x, hinge_y)]
     barrel, length = max(0.4 * base_t, 0.6 * lid_t), float(rng.uniform(0.03, 0.2 * w))
     for z in (0.0,) if rng.random() < 0.3 else (-0.32 * w, 0.32 * w):
         pin = Profile(0.0, -length / 2).to(barrel, -length / 2, 0.001).to(barrel, length / 2, 0.001)
-        along_z = lathe(pin.to(0.0, length / 2).build(2)[0], below, segments=16).turned(_Y_TO_Z)
+        along_z = lathe(pin.to(0.0, length / 2).build(2)[0], below, segments=16).turned(Y_TO_Z)
         parts.append(along_z.moved(hinge_x, hinge_y - 0.5 * barrel, z))
     return assemble(name, "laptop", parts, Symmetry())
 

@@ -67,7 +67,7 @@ def remote(rng: np.random.Generator, name: str) -> Shape:
     shell = m.plastic(rng, "dark" if dark else "pale")
     key = m.plastic(rng, "grey" if rng.random() < 0.7 else "any")
     accent = m.plastic(rng, "vivid")
-    face = _remote_face(rng, shell, dark)
+    face = remote_face(rng, shell, dark)
     body = slab(size, size[2] * rng.uniform(0.05, 0.48), size[1] * rng.uniform(0.1, 0.45), (shell, shell, face), 7)
     pitch_x, n_z = float(rng.uniform(0.011, 0.016)), int(rng.integers(2, 5))
     pad_x = size[0] * rng.uniform(-0.1, 0.3)
@@ -75,11 +75,11 @@ def remote(rng: np.random.Generator, name: str) -> Shape:
     zs = np.linspace(-1, 1, n_z) * (0.5 * size[2] - 0.011)
     pad_r = 0.33 * size[2]
     spots = [(x, z) for x in xs for z in zs if abs(x - pad_x) > pad_r + 0.006 and rng.random() < 0.85]
-    button = _button(rng, 0.34 * min(pitch_x, 0.85 * size[2] / n_z), size[1])
+    button = button_part(rng, 0.34 * min(pitch_x, 0.85 * size[2] / n_z), size[1])
     parts = [body]
     for spots_of, material in ((spots[:-1], key), (spots[-1:], accent)):
         if spots_of:
-            parts.append(_repeated(replace(button, materials=(material,)), spots_of))
+            parts.append(repeated(replace(button, materials=(material,)), spots_of))
     ring, _ = Profile(0, size[1] - 0.002).to(pad_r, size[1] - 0.002).to(pad_r, size[1] + 0.0012, 0.0008).build(3)
     ring = np.concatenate(
         [ring, [[0.45 * pad_r, size[1] + 0.0012], [0.4 * pad_r, size[1] + 0.0004], [0, size[1] + 4e-4]]]
@@ -88,7 +88,7 @@ def remote(rng: np.random.Generator, name: str) -> Shape:
     return assemble(name, "remote", parts, Symmetry())
 
 
-def _remote_face(rng: np.random.Generator, shell: Material, dark: bool) -> Material:
+def remote_face(rng: np.random.Generator, shell: Material, dark: bool) -> Material:
     image = np.empty((64, 256, 3), dtype=np.uint8)
     image[:] = np.array(shell.albedo) * 255
     if rng.random() < 0.5:
@@ -97,7 +97,7 @@ def _remote_face(rng: np.random.Generator, shell: Material, dark: bool) -> Mater
     return m.textured(image, shell.roughness)
 
 
-def _button(rng: np.random.Generator, half: float, y: float) -> Part:
+def button_part(rng: np.random.Generator, half: float, y: float) -> Part:
     rows = np.array([[0.0, y - 0.001], [1.0, y - 0.001], [1.0, y + 0.0008], [0.85, y + 0.0014], [0.0, y + 0.0014]])
     rows[:, 0] *= half
     power = rng.choice([2.0, 4.0, 8.0])
@@ -105,7 +105,7 @@ def _button(rng: np.random.Generator, half: float, y: float) -> Part:
     return lathe(rows, Material((0.5, 0.5, 0.5), 0.5), section=outline)
 
 
-def _repeated(part: Part, spots: list[tuple[float, float]]) -> Part:
+def repeated(part: Part, spots: list[tuple[float, float]]) -> Part:
     """Copies of a part at (x, z) spots."""
     offsets = np.array([[x, 0.0, z] for x, z in spots])
     n, v = len(spots), len(part.vertices)
@@ -124,9 +124,7 @@ def shoe(rng: np.random.Generator, name: str) -> Shape:
     length = float(rng.uniform(0.21, 0.32))
     width = length * float(rng.uniform(0.32, 0.4))
     sole_h, collar_h = float(rng.uniform(0.014, 0.04)), float(rng.uniform(0.07, 0.125))
-    foot = _footprint(
-        length, width, rng.uniform(0.75, 0.95), rng.uniform(0.02, 0.1) * (1 if rng.random() < 0.5 else -1)
-    )
+    foot = footprint(length, width, rng.uniform(0.75, 0.95), rng.uniform(0.02, 0.1) * (1 if rng.random() < 0.5 else -1))
     skin = m.rubber(rng, textures.colour(rng)) if rng.random() < 0.6 else m.plastic(rng)
     accent, inside = m.plastic(rng, "any"), m.rubber(rng)
     heel = rng.uniform(0.0, 0.02)
@@ -148,7 +146,7 @@ def shoe(rng: np.random.Generator, name: str) -> Shape:
     return assemble(name, "shoe", parts, Symmetry())
 
 
-def _footprint(length: float, width: float, heel: float, bend: float, n: int = 44) -> np.ndarray:
+def footprint(length: float, width: float, heel: float, bend: float, n: int = 44) -> np.ndarray:
     """A sole's outline (n, 2) in x-z: a broad ball, a narrower heel, bent to one side."""
     angle = 2 * np.pi * np.arange(n) / n
     x, z = np.cos(angle), np.sin(angle)
@@ -224,13 +222,13 @@ def cutlery(rng: np.random.Generator, name: str) -> Shape:
     handle[0] *= 0.6
     handle[-1] = max(0.35 * handle[-2], 0.0012)
     stop = 19 if kind == "fork" else 26  # tines take over
-    parts = [_blade(length, t[:stop], handle[:stop], thick[:stop], sag[:stop], curve[:stop], (grip, steel))]
+    parts = [blade_part(length, t[:stop], handle[:stop], thick[:stop], sag[:stop], curve[:stop], (grip, steel))]
     if kind == "fork":
         parts += _tines(rng, length, t[18:], handle[18], curve[18:], thick[0], steel)
     return assemble(name, "cutlery", parts, Symmetry())
 
 
-def _blade(
+def blade_part(
     length: float,
     t: np.ndarray,
     half: np.ndarray,

@@ -107,7 +107,7 @@ def sweep(path: np.ndarray, half_width: np.ndarray, half_depth: np.ndarray, mate
     outline = outline_circle(14, power)
     across = np.broadcast_to(half_width, len(path))[:, None, None] * outline[None, :, :1] * normal[:, None, :]
     along_z = np.broadcast_to(half_depth, len(path))[:, None, None] * outline[None, :, 1:] * np.array([0.0, 0.0, 1.0])
-    return loft(_capped(path[:, None, :] + across + along_z), material)
+    return loft(capped(path[:, None, :] + across + along_z), material)
 
 
 def extrude(
@@ -118,7 +118,7 @@ def extrude(
     scales = scales[:, None] * np.ones(2) if scales.ndim == 1 else scales
     flat = outline[None] * scales[:, None, :]
     y = np.broadcast_to(np.asarray(heights, dtype=np.float64)[:, None], flat.shape[:2])
-    rings = _capped(np.stack([flat[..., 0], y, flat[..., 1]], axis=-1))
+    rings = capped(np.stack([flat[..., 0], y, flat[..., 1]], axis=-1))
     return loft(rings, materials, bands, planar_uv)
 
 
@@ -139,7 +139,7 @@ def slab(
     for amount, height in zip(inset, heights, strict=True):
         ring = outline_rounded(size[0] - 2 * amount, size[2] - 2 * amount, corner - amount, corner_points)
         rows.append(np.stack([ring[:, 0], np.full(len(outer), height), ring[:, 1]], axis=-1))
-    rings = _capped(np.stack(rows))
+    rings = capped(np.stack(rows))
     bands = np.array([0, *[1] * (len(rows) - 1), 2])
     return loft(rings, materials, bands, planar_uv=True)
 
@@ -199,7 +199,7 @@ def outline_rounded(width: float, depth: float, radius: float, corner_points: in
 _QUARTERS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
-def _capped(rings: np.ndarray) -> np.ndarray:
+def capped(rings: np.ndarray) -> np.ndarray:
     """The rings with a point row at both ends, the centroid of the end ring."""
     return np.concatenate([_collapsed(rings[:1]), rings, _collapsed(rings[-1:])])
 

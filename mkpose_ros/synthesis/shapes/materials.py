@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes.base import Material
 
-__all__ = ["clear", "decorated", "glazed", "metal", "painted", "plastic", "printed", "rubber", "textured", "wooden"]
+__all__ = [
+    "clear",
+    "decorated",
+    "glazed",
+    "metal",
+    "one_of",
+    "painted",
+    "plain",
+    "plastic",
+    "printed",
+    "rubber",
+    "textured",
+    "wooden",
+]
 
 
 def textured(texture: np.ndarray, roughness: float, metallic: float = 0.0) -> Material:
@@ -70,3 +85,14 @@ def printed(rng: np.random.Generator, background=None, h: int = 128, w: int = 25
 def wooden(rng: np.random.Generator) -> Material:
     """Oiled or raw wood."""
     return textured(textures.wood(rng), rng.uniform(0.35, 0.8))
+
+
+def plain(rng: np.random.Generator) -> Material:
+    """One colour, white in four draws of ten."""
+    white = tuple(float(v) for v in rng.uniform(0.86, 0.95) - np.array([0.0, 0.01, 0.03]) * rng.random())
+    return Material(white if rng.random() < 0.4 else textures.colour(rng), float(rng.uniform(0.08, 0.7)))
+
+
+def one_of(rng: np.random.Generator, options: Sequence):
+    """One of the options, each as likely."""
+    return options[int(rng.integers(len(options)))]

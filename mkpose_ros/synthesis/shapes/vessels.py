@@ -39,7 +39,7 @@ def bowl(rng: np.random.Generator, name: str) -> Shape:
     if rim == "lip":
         profile.to(radius, h, 0.001, band=1)
     rows, bands = profile.inside(wall, y_foot + wall, 0.3 * foot, band=2, lip=2 * (rim == "lip")).build()
-    return assemble(name, "bowl", [lathe(rows, _ware(rng), bands, segments=48)], ROUND)
+    return assemble(name, "bowl", [lathe(rows, ware_materials(rng), bands, segments=48)], ROUND)
 
 
 def cup(rng: np.random.Generator, name: str) -> Shape:
@@ -64,14 +64,14 @@ def cup(rng: np.random.Generator, name: str) -> Shape:
         outside = m.printed(rng) if rng.random() < 0.7 else Material(paper, 0.8)
         ware = (Material(paper, 0.8), outside, Material(paper, 0.7))
     else:
-        ware = _ware(rng)
+        ware = ware_materials(rng)
     parts = [lathe(rows, ware, bands)]
     if style == "paper" and rng.random() < 0.45:
-        parts.append(_cup_lid(rng, top, h))
+        parts.append(cup_lid(rng, top, h))
     return assemble(name, "cup", parts, ROUND)
 
 
-def _cup_lid(rng: np.random.Generator, top: float, h: float) -> Part:
+def cup_lid(rng: np.random.Generator, top: float, h: float) -> Part:
     rise = rng.uniform(0.006, 0.016)
     profile = Profile(0.0, h - 0.003).to(top + 0.003, h - 0.003, 0.001).to(top + 0.003, h + 0.003, 0.001)
     profile.to(top * 0.93, h + 0.003, 0.001).to(top * 0.88, h + rise, 0.002).to(top * 0.82, h + rise, 0.001)
@@ -111,14 +111,14 @@ def mug(rng: np.random.Generator, name: str) -> Shape:
     radius = 0.5 * h * float(rng.uniform(0.72, 1.08))
     top, base = radius * rng.uniform(0.92, 1.06), radius * rng.uniform(0.7, 1.02)
     wall = float(rng.uniform(0.0025, 0.0055))
-    profile = _mug_body(rng, base, radius, top, h)
+    profile = mug_body(rng, base, radius, top, h)
     rows, bands = profile.inside(wall, wall * rng.uniform(1.0, 2.0), 0.25 * base, band=2).build()
-    ware = _ware(rng)
+    ware = ware_materials(rng)
     parts = [lathe(rows, ware, bands, segments=44), _mug_handle(rng, rows, h, wall, ware)]
     return assemble(name, "mug", parts, Symmetry())
 
 
-def _mug_body(rng: np.random.Generator, base: float, radius: float, top: float, h: float) -> Profile:
+def mug_body(rng: np.random.Generator, base: float, radius: float, top: float, h: float) -> Profile:
     """From the axis to the rim; the decorated side is band 1."""
     fillet = rng.uniform(0.001, 0.3 * base)
     profile = Profile(0.0, 0.002).to(0.75 * base, 0.002, 0.001).to(0.8 * base, 0.0, 0.001)
@@ -157,8 +157,8 @@ def teapot(rng: np.random.Generator, name: str) -> Shape:
     bulge = (radius - 0.5 * (mouth + base)) / h * rng.uniform(0.95, 1.2)
     profile.curve(mouth, h, bulge, band=1, steps=16, lean=rng.uniform(0.75, 1.3))
     rows, bands = profile.to(0.0, h).build()
-    ware = _ware(rng)
-    parts = [lathe(rows, ware, bands, segments=44), _lid(rng, mouth, h, ware)]
+    ware = ware_materials(rng)
+    parts = [lathe(rows, ware, bands, segments=44), pot_lid(rng, mouth, h, ware)]
     y_top, y_low = h * rng.uniform(0.72, 0.88), h * rng.uniform(0.18, 0.35)
     ends = [(radius_at(rows, y) - 0.004, y) for y in (y_top, y_low)]
     path = arc_handle(rng, *ends, reach=float(rng.uniform(0.028, 0.05)))
@@ -167,7 +167,7 @@ def teapot(rng: np.random.Generator, name: str) -> Shape:
     return assemble(name, "teapot", [*parts, handle, _spout(rng, rows, h, ware[0])], Symmetry())
 
 
-def _lid(rng: np.random.Generator, mouth: float, h: float, ware) -> Part:
+def pot_lid(rng: np.random.Generator, mouth: float, h: float, ware) -> Part:
     edge, rise, knob = mouth * rng.uniform(1.0, 1.12), rng.uniform(0.006, 0.024), float(rng.uniform(0.006, 0.012))
     profile = Profile(0.0, h - 0.004).to(edge, h - 0.004, 0.001).to(edge, h + 0.002, 0.001)
     profile.curve(0.5 * knob, h + rise, rng.uniform(0.02, 0.2)).to(0.5 * knob, h + rise + 0.3 * knob)
@@ -188,7 +188,7 @@ def _spout(rng: np.random.Generator, rows: np.ndarray, h: float, material: Mater
     return sweep(path, width, width, material)
 
 
-def _ware(rng: np.random.Generator) -> tuple[Material, Material, Material]:
+def ware_materials(rng: np.random.Generator) -> tuple[Material, Material, Material]:
     """What a vessel is made of: (foot and handle, outer side, inside)."""
     kind = rng.choice(["ceramic", "plastic", "metal", "wood", "enamel"], p=[0.66, 0.14, 0.1, 0.04, 0.06])
     if kind == "metal":
