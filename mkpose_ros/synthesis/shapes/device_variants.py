@@ -30,7 +30,7 @@ _CAMERA_SHARES = (0.2, 0.2, 0.15, 0.17, 0.1, 0.1, 0.08)
 
 def _body(rng: np.random.Generator, w: float, h: float, depth: float, skin: Material, style: str, trim=None) -> Part:
     corner, bevel = h * rng.uniform(0.04, 0.25), min(depth, h) * rng.uniform(0.03, 0.25)
-    sides = (d._camera_back(rng, skin), trim or skin, d._camera_front(rng, style, skin, trim or skin))
+    sides = (d.camera_back(rng, skin), trim or skin, d.camera_front(rng, style, skin, trim or skin))
     return slab((w, depth, h), corner, bevel, sides).turned(d.FACING_FRONT)
 
 
@@ -38,9 +38,9 @@ def _compact(rng: np.random.Generator) -> list[Part]:
     w, h, depth = rng.uniform(0.085, 0.115), rng.uniform(0.05, 0.068), rng.uniform(0.014, 0.028)
     skin = m.painted(rng, textures.colour(rng, rng.choice(["vivid", "pale", "any"])))
     r, out = h * rng.uniform(0.26, 0.44), rng.uniform(0.002, 0.012)
-    lens = d._lens(rng, r, max(out, 0.004)).turned(d.FACING_FRONT)
+    lens = d.camera_lens(rng, r, max(out, 0.004)).turned(d.FACING_FRONT)
     lens = lens.moved(depth - 0.0015, -rng.uniform(0, 0.08) * h, rng.uniform(-0.25, 0.1) * w)
-    return [_body(rng, w, h, depth, skin, "compact"), lens, *d._camera_top(rng, "compact", w, h, depth, m.metal(rng))]
+    return [_body(rng, w, h, depth, skin, "compact"), lens, *d.camera_top(rng, "compact", w, h, depth, m.metal(rng))]
 
 
 def _reflex(rng: np.random.Generator, h: float, reach: float) -> list[Part]:
@@ -48,16 +48,16 @@ def _reflex(rng: np.random.Generator, h: float, reach: float) -> list[Part]:
     w, depth, lens_r = rng.uniform(0.11, 0.155), rng.uniform(0.035, 0.065), rng.uniform(0.028, 0.042)
     skin = m.plastic(rng, "dark") if rng.random() < 0.75 else m.painted(rng)
     lens_z, lens_y = rng.uniform(-0.06, 0.02) * w, max(0.0, 0.5 * h - 0.055)
-    lens = d._lens(rng, lens_r, reach).turned(d.FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
-    parts = [_body(rng, w, h, depth, skin, "dslr"), lens, d._grip(rng, w, h, depth, lens_z + lens_r, skin)]
+    lens = d.camera_lens(rng, lens_r, reach).turned(d.FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
+    parts = [_body(rng, w, h, depth, skin, "dslr"), lens, d.camera_grip(rng, w, h, depth, lens_z + lens_r, skin)]
     if rng.random() < 0.8:
-        parts.append(d._prism(rng, depth, lens_r, skin).moved(0.0, 0.5 * h, lens_z))
+        parts.append(d.camera_prism(rng, depth, lens_r, skin).moved(0.0, 0.5 * h, lens_z))
     if rng.random() < 0.6 and reach > 0.05:  # a hood, as one more hollow barrel
         r = lens_r * rng.uniform(1.02, 1.3)
         hood = np.array([[0.9 * lens_r, 0.0], [1.03 * lens_r, 0.0], [r, 0.05], [r - 0.0015, 0.05], [0.9 * lens_r, 0.0]])
         hood = lathe(hood * (1.0, rng.uniform(0.5, 1.1)), m.plastic(rng, "dark")).turned(d.FACING_FRONT)
         parts.append(hood.moved(depth + reach - 0.014, lens_y, lens_z))
-    return parts + d._camera_top(rng, "dslr", w, h, depth, skin)
+    return parts + d.camera_top(rng, "dslr", w, h, depth, skin)
 
 
 def _tele(rng: np.random.Generator) -> list[Part]:
@@ -72,10 +72,10 @@ def _rangefinder(rng: np.random.Generator) -> list[Part]:
     w, h, depth = rng.uniform(0.115, 0.15), rng.uniform(0.065, 0.088), rng.uniform(0.026, 0.04)
     skin = m.plastic(rng, rng.choice(["vivid", "any", "dark"]))
     trim = m.metal(rng) if rng.random() < 0.7 else m.painted(rng)
-    lens = d._lens(rng, rng.uniform(0.02, 0.03), rng.uniform(0.012, 0.05)).turned(d.FACING_FRONT)
+    lens = d.camera_lens(rng, rng.uniform(0.02, 0.03), rng.uniform(0.012, 0.05)).turned(d.FACING_FRONT)
     lens = lens.moved(depth - 0.002, -0.05 * h, rng.uniform(-0.08, 0.08) * w)
     top = cuboid((0.96 * depth, 0.012, w * rng.uniform(0.4, 0.8)), 0.002, trim).moved(0.5 * depth, 0.5 * h + 0.004)
-    knobs = [part.moved(y=0.006) for part in d._camera_top(rng, "retro", w, h, depth, trim)]
+    knobs = [part.moved(y=0.006) for part in d.camera_top(rng, "retro", w, h, depth, trim)]
     return [_body(rng, w, h, depth, skin, "retro", trim), lens, top, *knobs]
 
 
@@ -84,7 +84,7 @@ def _camcorder(rng: np.random.Generator) -> list[Part]:
     skin = m.plastic(rng, rng.choice(["dark", "grey"]))
     r = 0.5 * min(h, w) * rng.uniform(0.7, 1.0)
     body = _body(rng, w, h, length, skin, "compact")
-    lens = d._lens(rng, r, rng.uniform(0.012, 0.045)).turned(d.FACING_FRONT).moved(length - 0.002)
+    lens = d.camera_lens(rng, r, rng.uniform(0.012, 0.045)).turned(d.FACING_FRONT).moved(length - 0.002)
     angle = np.linspace(-0.1, np.pi + 0.1, 17)
     arc = np.stack([0.42 * length * np.cos(angle), 0.03 * np.sin(angle), np.zeros(17)], axis=-1)
     strap = sweep(arc, np.array(0.0018), np.array(rng.uniform(0.01, 0.018)), m.rubber(rng))
@@ -101,7 +101,7 @@ def _cube(rng: np.random.Generator) -> list[Part]:
     w, h, depth = rng.uniform(0.04, 0.075), rng.uniform(0.038, 0.06), rng.uniform(0.02, 0.05)
     skin = m.plastic(rng, rng.choice(["dark", "grey", "pale", "any"]))
     r, spread = rng.uniform(0.2, 0.38) * h, rng.choice([-0.2, 0.0, 0.2])
-    lens = d._lens(rng, r, rng.uniform(0.004, 0.014)).turned(d.FACING_FRONT)
+    lens = d.camera_lens(rng, r, rng.uniform(0.004, 0.014)).turned(d.FACING_FRONT)
     return [_body(rng, w, h, depth, skin, "compact"), lens.moved(depth - 0.001, 0.1 * h, spread * w)]
 
 
@@ -111,7 +111,7 @@ def _webcam(rng: np.random.Generator) -> list[Part]:
     h, depth = rng.uniform(0.026, 0.05), rng.uniform(0.02, 0.045)
     w = h * rng.uniform(1.0, 3.0)
     head = slab((w, depth, h), 0.45 * h, 0.3 * min(depth, h), (skin, skin, skin), 7).turned(d.FACING_FRONT)
-    lens = d._lens(rng, 0.5 * h * rng.uniform(0.45, 0.8), rng.uniform(0.003, 0.008)).turned(d.FACING_FRONT)
+    lens = d.camera_lens(rng, 0.5 * h * rng.uniform(0.45, 0.8), rng.uniform(0.003, 0.008)).turned(d.FACING_FRONT)
     post = cuboid((0.012, 0.05, 0.012), 0.002, skin).moved(0.5 * depth, -0.5 * h - 0.015)
     foot = slab((0.05, 0.01, rng.uniform(0.04, 0.075)), 0.01, 0.003, (skin, skin, skin))
     return [head, lens.moved(depth - 0.001), post, foot.moved(0.5 * depth, -0.5 * h - 0.045)]

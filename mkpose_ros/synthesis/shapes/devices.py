@@ -43,22 +43,22 @@ def camera(rng: np.random.Generator, name: str) -> Shape:
     skin = m.plastic(rng, "dark") if rng.random() < 0.62 else m.painted(rng)
     trim = skin if rng.random() < 0.4 else (m.metal(rng) if rng.random() < 0.5 else m.plastic(rng, "grey"))
     corner, bevel = h * rng.uniform(0.04, 0.22), min(depth, h) * rng.uniform(0.03, 0.2)
-    front = _camera_front(rng, style, skin, trim)
-    body = slab((w, depth, h), corner, bevel, (_camera_back(rng, skin), skin, front)).turned(FACING_FRONT)
+    front = camera_front(rng, style, skin, trim)
+    body = slab((w, depth, h), corner, bevel, (camera_back(rng, skin), skin, front)).turned(FACING_FRONT)
     lens_z = rng.uniform(-0.06, 0.12) * w * (-1.0 if style != "compact" else 1.0)
     lens_z = np.clip(lens_z, -(w / 2 - lens_r), w / 2 - lens_r)
     lens_y = -rng.uniform(0.0, 0.06) * h if style != "instant" else -0.15 * h
-    lens = _lens(rng, lens_r, lens_l).turned(FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
+    lens = camera_lens(rng, lens_r, lens_l).turned(FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
     parts = [body, lens]
     if style in ("mirrorless", "dslr") and rng.random() < (1.0 if style == "dslr" else 0.75):
-        parts.append(_grip(rng, w, h, depth, lens_z + lens_r, skin))
+        parts.append(camera_grip(rng, w, h, depth, lens_z + lens_r, skin))
     if style == "dslr" or (style in ("mirrorless", "retro") and rng.random() < 0.4):
-        parts.append(_prism(rng, depth, lens_r, skin).moved(0.0, 0.5 * h, lens_z))
-    parts += _camera_top(rng, style, w, h, depth, trim)
+        parts.append(camera_prism(rng, depth, lens_r, skin).moved(0.0, 0.5 * h, lens_z))
+    parts += camera_top(rng, style, w, h, depth, trim)
     return assemble(name, "camera", parts, Symmetry())
 
 
-def _camera_front(rng: np.random.Generator, style: str, skin: Material, trim: Material) -> Material:
+def camera_front(rng: np.random.Generator, style: str, skin: Material, trim: Material) -> Material:
     if rng.random() < 0.6:
         image = textures.leather(rng, skin.albedo)
     else:
@@ -76,7 +76,7 @@ def _camera_front(rng: np.random.Generator, style: str, skin: Material, trim: Ma
     return m.textured(image, rng.uniform(0.3, 0.8))
 
 
-def _camera_back(rng: np.random.Generator, skin: Material) -> Material:
+def camera_back(rng: np.random.Generator, skin: Material) -> Material:
     """A display and buttons; the plate's lower side is read mirrored, which no one can tell here."""
     image = np.empty((128, 128, 3), np.uint8)
     image[:] = np.array(skin.albedo) * 255
@@ -89,7 +89,7 @@ def _camera_back(rng: np.random.Generator, skin: Material) -> Material:
     return m.textured(image, rng.uniform(0.2, 0.6))
 
 
-def _lens(rng: np.random.Generator, r: float, length: float) -> Part:
+def camera_lens(rng: np.random.Generator, r: float, length: float) -> Part:
     """A barrel along +y from y = 0 with rings; its front glass sunk into the rim."""
     barrel = m.plastic(rng, "dark") if rng.random() < 0.7 else m.metal(rng)
     glass = Material(textures.colour(rng, "dark"), 0.05)
@@ -111,7 +111,7 @@ def _lens(rng: np.random.Generator, r: float, length: float) -> Part:
     return lathe(rows, (barrel, m.rubber(rng), glass), bands, segments=40)
 
 
-def _grip(rng: np.random.Generator, w: float, h: float, depth: float, inner_z: float, skin: Material) -> Part:
+def camera_grip(rng: np.random.Generator, w: float, h: float, depth: float, inner_z: float, skin: Material) -> Part:
     """The bulge for the right hand: at +z, seen from the front on the left."""
     room = max(0.5 * w - inner_z - 0.004, 0.012)
     width, out = min(rng.uniform(0.022, 0.036), room), rng.uniform(0.008, 0.026)
@@ -124,7 +124,7 @@ def _grip(rng: np.random.Generator, w: float, h: float, depth: float, inner_z: f
     return part.moved(depth + 0.5 * (out - 0.012), -0.495 * h, 0.5 * w - 0.5 * width - 0.001)
 
 
-def _prism(rng: np.random.Generator, depth: float, lens_r: float, skin: Material) -> Part:
+def camera_prism(rng: np.random.Generator, depth: float, lens_r: float, skin: Material) -> Part:
     """The hump above the lens, narrower towards its top."""
     height, width = rng.uniform(0.012, 0.032), lens_r * rng.uniform(1.1, 1.9)
     outline = outline_rounded(depth * rng.uniform(0.8, 1.15), width, 0.004, 4)
@@ -133,7 +133,7 @@ def _prism(rng: np.random.Generator, depth: float, lens_r: float, skin: Material
     return part.moved(x=0.52 * np.ptp(part.vertices[:, 0]))
 
 
-def _camera_top(rng: np.random.Generator, style: str, w: float, h: float, depth: float, trim: Material) -> list[Part]:
+def camera_top(rng: np.random.Generator, style: str, w: float, h: float, depth: float, trim: Material) -> list[Part]:
     """Release button, dials, accessory shoe."""
     x, top = 0.5 * depth, 0.5 * h
     button, _ = Profile(0.0, -0.003).to(0.0052, -0.003).to(0.005, 0.0025, 0.001).to(0.0, 0.0025).build(3)
