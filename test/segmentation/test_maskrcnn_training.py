@@ -104,7 +104,7 @@ def test_pictures_are_read_with_their_objects(pictures):
 
 def test_a_class_that_is_not_trained_is_neither_object_nor_background(pictures):
     _, ids, labels = CocoPictures((str(pictures),), ("bowl",)).load(3)
-    truth = make_truth(ids, labels, 1)
+    truth = make_truth(ids, labels, np.ones(len(labels)))
     assert len(truth.boxes) + len(truth.ignored) == 2
     assert len(truth.ignored) == labels.count(-1)
 
@@ -131,10 +131,21 @@ def test_masks_move_with_their_picture(short):
             assert image[:, mask > 0].float().std() < image.float().std() + 25
 
 
+def test_what_a_view_leaves_little_of_is_neither_object_nor_background(pictures, short):
+    data = CocoPictures((str(pictures),), MODEL.categories)
+    areas = np.concatenate([np.bincount(data.load(i)[1].ravel())[1:] for i in range(len(data))])
+    samples = TrainingSamples(MODEL, replace(short, scale_range=(2.0, 2.0)), seed=3, length=60)
+    truths = [samples[index][1] for index in range(60)]
+    left_px = np.concatenate([truth.masks.sum(dim=(1, 2)).numpy() for truth in truths])
+    assert len(left_px) > 20
+    assert left_px.min() > 0.24 * 2.0**2 * areas.min()
+    assert sum(len(truth.ignored) for truth in truths) > 5
+
+
 def test_a_picture_without_objects_has_finite_losses(short):
     torch.manual_seed(0)
     model = MaskRcnn(MODEL)
-    nothing = make_truth(np.zeros((HEIGHT, WIDTH), np.uint8), [], 1)
+    nothing = make_truth(np.zeros((HEIGHT, WIDTH), np.uint8), [], np.zeros(0))
     images = torch.zeros(2, 3, HEIGHT, WIDTH, dtype=torch.uint8)
     terms = losses(model, images, [nothing, nothing], short, torch.Generator().manual_seed(0))
     assert set(terms) == {"rpn_objectness", "rpn_box", "class", "box", "mask"}

@@ -21,6 +21,8 @@ from mkpose_ros.types import CameraIntrinsics
 
 __all__ = ["CocoPictures", "TrainingSamples", "collate"]
 
+_LEAST_LEFT = 0.25  # of an object that the view or a pasted thing cuts: of less nobody could say what it is
+
 
 @dataclass(frozen=True)
 class _Record:
@@ -94,12 +96,12 @@ class TrainingSamples(torch.utils.data.Dataset):
         rng = np.random.default_rng([self._seed, index])
         picture = self._in_turn(index)
         transform = self._transform(picture, rng)
-        image, ids, labels = self._view(picture, transform)
+        image, ids, labels, whole_px = self._view(picture, transform)
         pasted = rng.random() < self._train.paste_probability
         if pasted:
             other = self._pictures.draw_evenly(rng)
-            other = self._view(other, self._transform(other, rng))
-            labels = _paste(image, ids, labels, other, 1.0 / np.maximum(self._pictures.counts, 1), rng)
+            *other, _ = self._view(other, self._transform(other, rng))
+            labels = _paste(image, ids, labels, tuple(other), 1.0 / np.maximum(self._pictures.counts, 1), rng)
         image = degrade(image, rng)
         if self._model.relief:
             # What is pasted stands nowhere: such a picture has no depth, like one of a plain camera.
@@ -107,7 +109,9 @@ class TrainingSamples(torch.utils.data.Dataset):
             if kept and rng.random() < self._train.colour_drop:
                 image = faded(image, rng)
             image = np.dstack([image, self._relief(picture, transform, rng) if kept else no_relief(*self._size)])
-        truth = make_truth(ids, labels, self._train.min_object_px)
+        least_px = np.full(len(labels), float(self._train.min_object_px))
+        least_px[: len(whole_px)] = np.maximum(least_px[: len(whole_px)], _LEAST_LEFT * whole_px)
+        truth = make_truth(ids, labels, least_px)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), truth
 
     def _in_turn(self, index: int) -> int:
@@ -118,24 +122,27 @@ class TrainingSamples(torch.utils.data.Dataset):
     def _transform(self, picture: int, rng: np.random.Generator) -> np.ndarray:
         return random_view(self._pictures.shape(picture), self._size, self._train.scale_range, rng)
 
-    def _view(self, picture: int, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    def _view(self, picture: int, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarray]:
+        """Image, ids and labels of a view, and how many pixels each object would have if the view cut none."""
         image, ids, labels = self._pictures.load(picture)
-        return *view_of(image, ids, transform, self._size), labels
+        whole_px = np.bincount(ids.ravel(), minlength=len(labels) + 1)[1:] * abs(np.linalg.det(transform[:, :2]))
+        return *view_of(image, ids, transform, self._size), labels, whole_px
 
     def _relief(self, picture: int, transform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         measured = self._pictures.depth(picture)
         return no_relief(*self._size) if measured is None else relief_of_view(*measured, transform, self._size, rng)
 
 
-def make_truth(ids: np.ndarray, labels: list[int], min_object_px: int) -> Truth:
-    """What is to be found in an image with these instance ids (H, W); small or unlabelled things are ignored."""
+def make_truth(ids: np.ndarray, labels: list[int], least_px: np.ndarray) -> Truth:
+    """What is to be found in an image with these instance ids (H, W); things without a label or with fewer pixels than
+    `least_px` (n,) asks of each are ignored."""
     boxes, kept, masks, ignored = [], [], [], []
     for value, label in enumerate(labels, start=1):
         mask = (ids == value).astype(np.uint8)
         x, y, w, h = cv2.boundingRect(mask)
         if w == 0 or h == 0:
             continue
-        if label < 0 or np.count_nonzero(mask) < min_object_px:
+        if label < 0 or np.count_nonzero(mask) < least_px[value - 1]:
             ignored.append([x, y, x + w, y + h])
             continue
         boxes.append([x, y, x + w, y + h])
