@@ -34,7 +34,7 @@ class Agreement:
 
     pictures: int
     detections: int  # of the first way, above the score of 0.3
-    unmatched: int  # of them, without a partner of the same class in the second
+    unmatched: int  # of either way, without a partner of the same class in the other
     box_px: float  # the largest difference of a coordinate
     score: float  # the largest difference of a score
     mask_share: float  # the smallest share of pixels, inside a box, on which two masks agree
@@ -154,6 +154,7 @@ def agreement(
             first = [values.numpy() for values in model(torch.from_numpy(canvas))]
         outputs = session.run({"image": canvas})
         second = [outputs[name] for name in OUTPUTS]
+        unmatched += sum(_partner(second, int(i), first) is None for i in np.flatnonzero(second[1] >= min_score))
         for index in np.flatnonzero(first[1] >= min_score):
             detections += 1
             partner = _partner(first, int(index), second)
