@@ -17,7 +17,13 @@ from mkpose_ros.evaluation.steadiness import Seen, follow, measure, recoveries
 from mkpose_ros.inference.engine import open_engine, physical_cores
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
-from mkpose_ros.segmentation import CleanConfig, clean_instances, instances_from_label_image, open_segmenter
+from mkpose_ros.segmentation import (
+    CleanConfig,
+    calibrated_thresholds,
+    clean_instances,
+    instances_from_label_image,
+    open_segmenter,
+)
 from mkpose_ros.segmentation.base import Segmenter
 from mkpose_ros.synthesis.generate import SceneGenerator
 from mkpose_ros.synthesis.library import ShapeLibrary
@@ -139,10 +145,10 @@ def _instances(sample: FrameSample, segmenter: Segmenter | None) -> list[Instanc
     """The cleaned masks of a segmenter, or the true ones."""
     if segmenter is None:
         names = {truth.instance_id: truth.category for truth in sample.objects}
-        instances = instances_from_label_image(sample.instance_ids, names)
-    else:
-        instances = segmenter.segment(sample.frame)
-    return clean_instances(sample.frame, instances, CleanConfig(score_threshold=MIN_SCORE))
+        instances, thresholds = instances_from_label_image(sample.instance_ids, names), {}
+    else:  # as the node: a category is believed from the score on that the model's file was calibrated to
+        instances, thresholds = segmenter.segment(sample.frame), calibrated_thresholds(segmenter, MIN_SCORE)
+    return clean_instances(sample.frame, instances, CleanConfig(score_threshold=MIN_SCORE, class_thresholds=thresholds))
 
 
 def _shots(generator: SceneGenerator, scene: int, frames: int, rate_hz: float) -> Iterator[FrameSample]:
