@@ -13,17 +13,12 @@ import numpy as np
 from mkpose_ros.bench.carry import CarryBench
 from mkpose_ros.bench.timing import rss_mb, timing_row
 from mkpose_ros.errors import InputError
+from mkpose_ros.evaluation.runner import predicted_instances, true_instances
 from mkpose_ros.evaluation.steadiness import Seen, follow, measure, recoveries
 from mkpose_ros.inference.engine import open_engine, physical_cores
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
-from mkpose_ros.segmentation import (
-    CleanConfig,
-    calibrated_thresholds,
-    clean_instances,
-    instances_from_label_image,
-    open_segmenter,
-)
+from mkpose_ros.segmentation import CleanConfig, clean_instances, open_segmenter
 from mkpose_ros.segmentation.base import Segmenter
 from mkpose_ros.synthesis.generate import SceneGenerator
 from mkpose_ros.synthesis.library import ShapeLibrary
@@ -40,7 +35,6 @@ SCENES = SceneConfig(
 )
 PASSAGE_S = 16.0  # a board takes this long to cross the view, so that it hides each object for about two seconds
 START_S = 2.0
-MIN_SCORE = 0.3
 MASKS = ("gt", "predicted", "both")
 KINDS = ("raw", "tracked", "tracked, camera unknown")
 
@@ -142,13 +136,10 @@ def _together(parts: Sequence[_Figures]) -> _Figures:
 
 
 def _instances(sample: FrameSample, segmenter: Segmenter | None) -> list[Instance]:
-    """The cleaned masks of a segmenter, or the true ones."""
+    """The masks of a segmenter as the node takes them, or the true ones, cleaned."""
     if segmenter is None:
-        names = {truth.instance_id: truth.category for truth in sample.objects}
-        instances, thresholds = instances_from_label_image(sample.instance_ids, names), {}
-    else:  # as the node: a category is believed from the score on that the model's file was calibrated to
-        instances, thresholds = segmenter.segment(sample.frame), calibrated_thresholds(segmenter, MIN_SCORE)
-    return clean_instances(sample.frame, instances, CleanConfig(score_threshold=MIN_SCORE, class_thresholds=thresholds))
+        return clean_instances(sample.frame, true_instances(sample), CleanConfig())
+    return list(predicted_instances(sample, segmenter))
 
 
 def _shots(generator: SceneGenerator, scene: int, frames: int, rate_hz: float) -> Iterator[FrameSample]:

@@ -20,7 +20,7 @@ from mkpose_ros.segmentation import (
 )
 from mkpose_ros.types import FrameSample, Instance, ObjectPose, ObjectTruth
 
-__all__ = ["EvaluationRun", "Masks", "run_estimator"]
+__all__ = ["EvaluationRun", "Masks", "predicted_instances", "run_estimator", "true_instances"]
 
 
 class Masks(str, Enum):
@@ -62,7 +62,7 @@ def run_estimator(
             dataset.faults.note(dataset.frames[index].name, str(error))
             unreadable += 1
         else:
-            instances = true_instances(sample) if masks is Masks.GT else _predicted(sample, segmenter)
+            instances = true_instances(sample) if masks is Masks.GT else predicted_instances(sample, segmenter)
             frames.append(int(index))
             predictions.append(tuple(replace(p, mask=None) for p in estimator.estimate(sample.frame, instances)))
             truths.append(sample.objects)
@@ -76,7 +76,11 @@ def true_instances(sample: FrameSample) -> list[Instance]:
     return instances_from_label_image(sample.instance_ids, {t.instance_id: t.category for t in sample.objects})
 
 
-def _predicted(sample: FrameSample, segmenter: Segmenter | None) -> Sequence[Instance]:
+def predicted_instances(sample: FrameSample, segmenter: Segmenter | None) -> Sequence[Instance]:
+    """A frame's published detections, else a segmenter's masks as the node takes them: cleaned, by its thresholds.
+
+    Raises InputError when there is neither.
+    """
     if sample.detections:
         return sample.detections
     if segmenter is None:

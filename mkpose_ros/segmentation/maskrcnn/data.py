@@ -100,8 +100,8 @@ class TrainingSamples(torch.utils.data.Dataset):
         pasted = rng.random() < self._train.paste_probability
         if pasted:
             other = self._pictures.draw_evenly(rng)
-            *other, _ = self._view(other, self._transform(other, rng))
-            labels = _paste(image, ids, labels, tuple(other), 1.0 / np.maximum(self._pictures.counts, 1), rng)
+            other = self._view(other, self._transform(other, rng))[:3]
+            labels = _paste(image, ids, labels, other, 1.0 / np.maximum(self._pictures.counts, 1), rng)
         image = degrade(image, rng)
         if self._model.relief:
             # What is pasted stands nowhere: such a picture has no depth, like one of a plain camera.

@@ -11,7 +11,7 @@ from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import ROUND, Material, Part, Shape, assemble
 from mkpose_ros.synthesis.shapes.bottles import bottle, squashed
 from mkpose_ros.synthesis.shapes.loft import extrude, lathe, outline_circle, sweep
-from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle
+from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle, bezier
 from mkpose_ros.types import Symmetry
 
 __all__ = ["bottle_variant", "can_variant"]
@@ -94,8 +94,7 @@ def _trigger(rng: np.random.Generator) -> tuple[list[Part], Symmetry]:
     length, deep = rng.uniform(0.035, 0.055), rng.uniform(0.008, 0.012)
     barrel = np.linspace([-rng.uniform(0.018, 0.035), y - 0.005, 0.0], [length, y + 0.003, 0.0], 10)
     grip = np.array([[0.5 * length, y - 0.002], [0.62 * length, y - 0.02], [0.5 * length + 0.016, y - 0.052]])
-    t = np.linspace(0.0, 1.0, 10)[:, None]
-    grip = (1 - t) ** 2 * grip[0] + 2 * t * (1 - t) * grip[1] + t**2 * grip[2]
+    grip = bezier(*grip, 10)
     tip = np.array(
         [[length - 0.002, y + 0.003, 0.0], [length + 0.005, y + 0.0035, 0.0], [length + 0.01, y + 0.004, 0.0]]
     )

@@ -25,7 +25,7 @@ def distractor_variant(rng: np.random.Generator, name: str) -> Shape:
         *(_drill, _clamp, _monitor, _frame, _chair_back, _open_book, _keyboard, _gripper, _lamp, _pot),
         *(_toy_car, _blocks, _screwdriver, _hammer, _wrench, _pliers, _mouse, _coil),
     )
-    return assemble(name, "distractor", makers[int(rng.integers(len(makers)))](rng), Symmetry())
+    return assemble(name, "distractor", m.one_of(rng, makers)(rng), Symmetry())
 
 
 def _plain(rng: np.random.Generator) -> Material:
@@ -246,13 +246,12 @@ def _pliers(rng: np.random.Generator) -> list[Part]:
     """Two bowed grips, a joint and two jaws, lying flat."""
     length, spread = rng.uniform(0.09, 0.14), rng.uniform(0.012, 0.04)
     grip, steel, t = m.plastic(rng, rng.choice(["vivid", "dark"])), m.metal(rng), np.linspace(0, 1, 10)
-    flat = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
     parts = [_post(0.011, 0.012, steel).moved(y=-0.006)]
     for side in (-1.0, 1.0):
         path = np.stack([-length * t, side * (0.004 + spread * np.sin(1.9 * t)), 0 * t], axis=-1)
-        parts.append(sweep(path, np.full(10, 0.0055), np.full(10, 0.0045), grip).turned(flat))
+        parts.append(sweep(path, np.full(10, 0.0055), np.full(10, 0.0045), grip).turned(Y_TO_Z))
         jaw = np.stack([0.45 * length * t, side * (0.0065 - 0.002 * t), 0 * t], axis=-1)
-        parts.append(sweep(jaw, 0.006 * (1 - 0.7 * t), 0.005 * (1 - 0.4 * t), steel, 3.0).turned(flat))
+        parts.append(sweep(jaw, 0.006 * (1 - 0.7 * t), 0.005 * (1 - 0.4 * t), steel, 3.0).turned(Y_TO_Z))
     return parts
 
 

@@ -88,7 +88,7 @@ def _camcorder(rng: np.random.Generator) -> list[Part]:
     angle = np.linspace(-0.1, np.pi + 0.1, 17)
     arc = np.stack([0.42 * length * np.cos(angle), 0.03 * np.sin(angle), np.zeros(17)], axis=-1)
     strap = sweep(arc, np.array(0.0018), np.array(rng.uniform(0.01, 0.018)), m.rubber(rng))
-    strap = strap.turned(np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])).moved(0.5 * length, 0.0, 0.5 * w - 0.004)
+    strap = strap.turned(d.Y_TO_Z).moved(0.5 * length, 0.0, 0.5 * w - 0.004)
     if rng.random() < 0.4:
         return [body, lens, strap]
     view = m.textured(textures.screen(rng, (0.03, 0.03, 0.03)), 0.15)
@@ -137,8 +137,7 @@ def laptop_variant(rng: np.random.Generator, name: str) -> Shape:
     panel = slab(
         (w * rng.uniform(0.96, 1.0), lid_t, height), corner, 0.4 * min(bevel, lid_t), (lid, lid, _display(rng, body))
     )
-    panel = panel.turned(d.READ_FROM_FRONT).moved(x=-0.5 * height, y=-0.5 * lid_t)
-    panel = panel.turned(Rotation.from_rotvec([0.0, 0.0, opening - np.pi]).as_matrix())
+    panel = d.opened(panel, height, lid_t, opening)
     hinge_x, hinge_y = -0.5 * depth + rng.uniform(0.002, 0.06 * depth), base_t + 0.3 * lid_t
     barrel = max(0.35 * base_t, 0.6 * lid_t)
     pin, _ = Profile(0, -0.5).to(barrel, -0.5).to(barrel, 0.5).to(0.0, 0.5).build(2)

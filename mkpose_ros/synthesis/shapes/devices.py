@@ -169,9 +169,7 @@ def laptop(rng: np.random.Generator, name: str) -> Shape:
     height = depth * float(rng.uniform(0.9, 1.0))
     display = m.textured(textures.screen(rng, dark), rng.uniform(0.05, 0.5))
     panel = slab((w * rng.uniform(0.97, 1.0), lid_t, height), corner, 0.4 * bevel, (_lid(rng, lid), lid, display))
-    # The panel lies open at 180 degrees behind the hinge, then is turned up about the hinge, the origin's z axis.
-    panel = panel.turned(READ_FROM_FRONT).moved(x=-0.5 * height, y=-0.5 * lid_t)
-    panel = panel.turned(Rotation.from_rotvec([0.0, 0.0, opening - np.pi]).as_matrix())
+    panel = opened(panel, height, lid_t, opening)
     hinge_x, hinge_y = -0.5 * depth + rng.uniform(0.002, 0.02), base_t + 0.3 * lid_t
     parts = [base, panel.moved(hinge_x, hinge_y)]
     barrel, length = max(0.4 * base_t, 0.6 * lid_t), float(rng.uniform(0.03, 0.2 * w))
@@ -180,6 +178,13 @@ def laptop(rng: np.random.Generator, name: str) -> Shape:
         along_z = lathe(pin.to(0.0, length / 2).build(2)[0], below, segments=16).turned(Y_TO_Z)
         parts.append(along_z.moved(hinge_x, hinge_y - 0.5 * barrel, z))
     return assemble(name, "laptop", parts, Symmetry())
+
+
+def opened(panel: Part, height: float, thick: float, opening: float) -> Part:
+    """A laptop's screen, a plate of ``height`` (m) along z, opened by ``opening`` (rad) about a hinge in the origin."""
+    # It lies open at 180 degrees behind the hinge, then is turned up about the hinge, the z axis.
+    flat = panel.turned(READ_FROM_FRONT).moved(x=-0.5 * height, y=-0.5 * thick)
+    return flat.turned(Rotation.from_rotvec([0.0, 0.0, opening - np.pi]).as_matrix())
 
 
 def _lid(rng: np.random.Generator, lid: Material) -> Material:

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import Material, Part, Shape, assemble
+from mkpose_ros.synthesis.shapes.devices import FACING_FRONT
 from mkpose_ros.synthesis.shapes.loft import lathe, slab, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile
 from mkpose_ros.types import Symmetry
@@ -21,7 +22,7 @@ def chair(rng: np.random.Generator, name: str) -> Shape:
     """A chair: a seat, a back that is a bent plate or slats between posts, legs or a column with a star, some arms."""
     width, depth, seat_y = rng.uniform(0.36, 0.52), rng.uniform(0.36, 0.5), rng.uniform(0.4, 0.52)
     cover = m.rubber(rng, textures.colour(rng, rng.choice(["dark", "any"]))) if rng.random() < 0.6 else m.plastic(rng)
-    frame = [m.plastic(rng, "dark"), m.metal(rng), m.wooden(rng)][int(rng.integers(3))]
+    frame = m.one_of(rng, (m.plastic(rng, "dark"), m.metal(rng), m.wooden(rng)))
     seat = slab((depth, rng.uniform(0.02, 0.08), width), rng.uniform(0.02, 0.15), 0.03, (cover,) * 3)
     parts = [seat.moved(y=seat_y), *_back(rng, width, depth, seat_y, cover, frame)]
     if rng.random() < 0.5:
@@ -46,12 +47,13 @@ def _back(
     low, high, x = seat_y + rng.uniform(0.05, 0.2), seat_y + rng.uniform(0.4, 0.62), -0.48 * depth
     parts = [_rod((x, seat_y, z), (x, high - 0.02, z), 0.014, frame) for z in (-0.4 * width, 0.4 * width)]
     if rng.random() < 0.3:
-        bars = [slab((0.02, 0.045, 0.85 * width), 0.005, 0.004, (frame,) * 3)] * int(rng.integers(2, 6))
-        return parts + [bar.moved(x=x, y=y) for bar, y in zip(bars, np.linspace(low, high, len(bars)), strict=True)]
+        bar = slab((0.02, 0.045, 0.85 * width), 0.005, 0.004, (frame,) * 3)
+        return parts + [bar.moved(x=x, y=y) for y in np.linspace(low, high, int(rng.integers(2, 6)))]
     plate = slab((high - low, rng.uniform(0.012, 0.06), width), rng.uniform(0.02, 0.15), 0.02, (cover,) * 3)
     plate = plate.turned(Rotation.from_euler("z", np.pi / 2 + rng.uniform(-0.25, 0.1)).as_matrix())
     bend = rng.uniform(0.0, 0.8) * plate.vertices[:, 2] ** 2  # hollow towards who sits there
-    return [*parts, _shifted(plate, bend).moved(x=x, y=0.5 * (low + high))]
+    plate = replace(plate, vertices=plate.vertices + bend[:, None] * np.array([1.0, 0.0, 0.0]))
+    return [*parts, plate.moved(x=x, y=0.5 * (low + high))]
 
 
 def screen(rng: np.random.Generator, name: str) -> Shape:
@@ -64,7 +66,7 @@ def screen(rng: np.random.Generator, name: str) -> Shape:
         picture = textures.label(rng, 128, 192)
     face = shell if rng.random() < 0.25 else m.textured(picture, rng.uniform(0.05, 0.6))
     panel = slab((width, thick, height), rng.uniform(0.002, 0.02), 0.2 * thick, (shell, shell, face))
-    panel = panel.turned(np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]]))
+    panel = panel.turned(FACING_FRONT)
     if rng.random() < 0.3:
         return assemble(name, "background", [panel], Symmetry())
     below = -0.5 * height - rng.uniform(0.04, 0.15)
@@ -100,7 +102,3 @@ def _rod(start, end, radius: float, material: Material) -> Part:
     straight = sweep(np.array([[0.0, y, 0.0] for y in np.linspace(0, length, 3)]), radius, radius, material)
     turn, _ = Rotation.align_vectors([(end - start) / length], [[0.0, 1.0, 0.0]])
     return straight.turned(turn.as_matrix()).moved(*start)
-
-
-def _shifted(part: Part, x: np.ndarray) -> Part:
-    return replace(part, vertices=part.vertices + x[:, None] * np.array([1.0, 0.0, 0.0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Profile", "arc_handle", "fillet_path", "radius_at"]
+__all__ = ["Profile", "arc_handle", "bezier", "fillet_path", "radius_at"]
 
 
 class Profile:
@@ -136,3 +136,9 @@ def arc_handle(
         path = (1 - t) ** 3 * control[0] + 3 * t * (1 - t) ** 2 * control[1]
         path = path + 3 * t**2 * (1 - t) * control[2] + t**3 * control[3]
     return np.concatenate([path, np.zeros((len(path), 1))], axis=1)
+
+
+def bezier(start: np.ndarray, control: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Points (steps, D) of the curve from ``start`` to ``end`` (D,) drawn towards ``control``."""
+    t = np.linspace(0, 1, steps)[:, None]
+    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end

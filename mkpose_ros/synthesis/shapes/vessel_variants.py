@@ -10,7 +10,7 @@ from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import ROUND, Material, Part, Shape, assemble
 from mkpose_ros.synthesis.shapes.loft import lathe, outline_circle, sweep
-from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle, fillet_path, radius_at
+from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle, bezier, fillet_path, radius_at
 from mkpose_ros.synthesis.shapes.vessels import cup_lid, mug_body, pot_lid, ware_materials
 from mkpose_ros.types import Symmetry
 
@@ -293,7 +293,6 @@ def _long_spout(rng: np.random.Generator, x: float, low: float, h: float, materi
     """A spout from the side at height ``low`` to about the rim, straight or bent like a swan's neck."""
     start, end = np.array([x + 0.008, low]), np.array([x - rng.uniform(0.03, 0.085), h * rng.uniform(0.88, 1.08)])
     middle = np.array([0.5 * (start[0] + end[0]), low + rng.uniform(0.0, 0.6) * (end[1] - low)])
-    t = np.linspace(0.0, 1.0, 16)[:, None]
-    path = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * end
+    path = bezier(start, middle, end, 16)
     width = np.linspace(rng.uniform(0.009, 0.018), rng.uniform(0.004, 0.008), 16)
     return sweep(np.column_stack([path, np.zeros(16)]), width, width, material)

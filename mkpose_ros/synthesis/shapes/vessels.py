@@ -10,7 +10,7 @@ from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import ROUND, Material, Part, Shape, assemble
 from mkpose_ros.synthesis.shapes.loft import lathe, sweep
-from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle, radius_at
+from mkpose_ros.synthesis.shapes.profiles import Profile, arc_handle, bezier, radius_at
 from mkpose_ros.types import Symmetry
 
 __all__ = ["bowl", "cup", "glass", "mug", "teapot"]
@@ -181,9 +181,7 @@ def _spout(rng: np.random.Generator, rows: np.ndarray, h: float, material: Mater
     end = np.array([start[0] - rng.uniform(0.05, 0.085), h * rng.uniform(0.85, 1.12)])
     bend = rng.uniform(-0.3, 0.6)
     control = np.array([0.6 * end[0] + 0.4 * start[0], start[1] + (0.5 - bend) * 0.5 * (end[1] - start[1])])
-    t = np.linspace(0, 1, 16)[:, None]
-    path = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
-    path = np.concatenate([path, np.zeros((16, 1))], axis=1)
+    path = np.concatenate([bezier(start, control, end, 16), np.zeros((16, 1))], axis=1)
     width = np.linspace(rng.uniform(0.013, 0.02), rng.uniform(0.005, 0.009), 16)
     return sweep(path, width, width, material)
 
