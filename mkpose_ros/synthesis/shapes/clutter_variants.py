@@ -10,6 +10,7 @@ from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import Material, Part, Shape, assemble
 from mkpose_ros.synthesis.shapes.clutter import any_material
 from mkpose_ros.synthesis.shapes.devices import FACING_FRONT, READ_FROM_FRONT, Y_TO_Z
+from mkpose_ros.synthesis.shapes.everyday_clutter import EVERYDAY
 from mkpose_ros.synthesis.shapes.loft import cuboid, extrude, lathe, loft, outline_rounded, slab, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile
 from mkpose_ros.types import Symmetry
@@ -20,10 +21,12 @@ _Y_TO_X = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def distractor_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A drill, clamp, monitor, frame, chair back, open book, keyboard, gripper, lamp, pot, toy, hand tool or mouse."""
+    """A drill, clamp, monitor, frame, chair back, open book, keyboard, gripper, lamp, pot, toy, hand tool or mouse; or
+    what lies on desks and in kitchens (``everyday_clutter``)."""
     makers = (
         *(_drill, _clamp, _monitor, _frame, _chair_back, _open_book, _keyboard, _gripper, _lamp, _pot),
         *(_toy_car, _blocks, _screwdriver, _hammer, _wrench, _pliers, _mouse, _coil),
+        *EVERYDAY,
     )
     return assemble(name, "distractor", m.one_of(rng, makers)(rng), Symmetry())
 
