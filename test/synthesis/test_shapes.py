@@ -11,6 +11,9 @@ from mkpose_ros.categories import load_categories
 from mkpose_ros.geometry.symmetry import AXES, finite_rotations
 from mkpose_ros.synthesis.library import ShapeLibrary
 from mkpose_ros.synthesis.shapes import GENERATORS, Shape, furniture
+from mkpose_ros.synthesis.shapes.base import assemble
+from mkpose_ros.synthesis.shapes.everyday_clutter import EVERYDAY
+from mkpose_ros.types import Symmetry
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -71,6 +74,17 @@ def test_furniture_is_closed_and_as_large_as_furniture(make) -> None:
         assert mesh.is_winding_consistent
         assert all(part.volume > 0 for part in mesh.split(only_watertight=False))
         assert 0.2 < shape.size_m.max() < 1.8
+
+
+@pytest.mark.parametrize("make", EVERYDAY, ids=lambda make: make.__name__.strip("_"))
+def test_everyday_clutter_is_closed_and_fits_a_hand_or_a_desk(make) -> None:
+    for seed in range(8):
+        shape = assemble("one", "distractor", make(np.random.default_rng(seed)), Symmetry())
+        mesh = welded(shape)
+        assert mesh.is_watertight, seed
+        assert mesh.is_winding_consistent, seed
+        assert all(part.volume > 0 for part in mesh.split(only_watertight=False)), seed
+        assert 0.03 < shape.size_m.max() < 0.5, seed
 
 
 @pytest.mark.parametrize("category", list(GENERATORS))
