@@ -20,9 +20,9 @@ _OVAL = Symmetry(orders=(1, 2, 1))
 
 
 def bottle_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A pump dispenser, a trigger spray, a baby or sports bottle, a flacon, a shampoo, a foiled or a plain bottle."""
-    builders = (_pump, _trigger, _baby, _flacon, _shampoo, _foiled, _sports)
-    pick = int(rng.choice(8, p=[0.18, 0.13, 0.1, 0.13, 0.18, 0.12, 0.08, 0.08]))
+    """A pump dispenser, trigger spray, baby or sports bottle, flacon, shampoo, foiled, broad-capped or plain bottle."""
+    builders = (_pump, _trigger, _baby, _flacon, _shampoo, _foiled, _sports, _broad_cap)
+    pick = int(rng.choice(9, p=[0.15, 0.11, 0.09, 0.11, 0.16, 0.11, 0.08, 0.12, 0.07]))
     if pick < len(builders):
         parts, symmetry = builders[pick](rng)
         return assemble(name, "bottle", parts, symmetry)
@@ -191,6 +191,19 @@ def _sports(rng: np.random.Generator) -> tuple[list[Part], Symmetry]:
     path = arc_handle(rng, (0.7 * cap_r, h + 0.9 * tall), (0.95 * cap_r, h + 0.2 * tall), rng.uniform(0.015, 0.03))
     loop = sweep(path, np.array(0.0025), np.array(rng.uniform(0.003, 0.007)), lid, 3.0)
     return [lathe(rows, (_shell(rng)[0],) * 2 if rng.random() < 0.7 else _shell(rng), bands), cap, loop], Symmetry()
+
+
+def _broad_cap(rng: np.random.Generator) -> tuple[list[Part], Symmetry]:
+    """A round bottle with a cap nearly as wide as itself: pills, vitamins, spices, a thermos, a covered spray."""
+    slim = rng.random() < 0.6
+    radius = float(rng.uniform(0.021, 0.038) if slim else rng.uniform(0.025, 0.045))
+    h = float(rng.uniform(0.13, 0.23) if slim else rng.uniform(0.06, 0.12))
+    cap_r, tall = radius * rng.uniform(0.62, 1.0), rng.uniform(0.012, 0.06)
+    profile = _body(rng, radius, h - (radius - cap_r) * rng.uniform(0.5, 1.6), h)
+    rows, bands = profile.to(0.97 * cap_r, h, 0.3 * (radius - cap_r)).to(0.0, h).build()
+    grooved = 1.0 - rng.uniform(0.0, 0.03) * (np.cos(36 * 2 * np.pi * np.arange(144) / 144) > 0)
+    cover = [(cap_r, h + 0.0005), (cap_r, h + 0.8 * tall), (cap_r * rng.uniform(0.6, 1.0), h + tall)]
+    return [lathe(rows, _shell(rng), bands), _turned(cover, _cap_material(rng), grooved)], ROUND
 
 
 def _body(rng: np.random.Generator, radius: float, shoulder: float, h: float, bulge: float | None = None) -> Profile:
