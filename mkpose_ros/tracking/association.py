@@ -18,6 +18,7 @@ __all__ = ["Matches", "associate", "box_iou", "match"]
 # Of a pair, beside a distance of up to 1:
 _OVERLAP_COST = 2.0  # of one whose masks or boxes have nothing in common: these tell more than centres
 _OTHER_CATEGORY_COST = 0.5
+_FEW_COST = 0.7  # by the frames in which the track was seen: what is known for long goes on rather than a glimpse
 _YOUNG_COST = 0.5  # with a track seen less often than another at its place: of the two the older one goes on
 _NO_MASK_COST = 1.0  # instead of the overlap, of a track without a mask or whose mask is old
 _ALONE_COST = 2.5  # of a track and a detection that find nothing; a pair that costs more is none
@@ -64,17 +65,17 @@ def match(
     fits = overlaps >= config.same_mask_iou
     whole = np.array([[stamp_ns - track.whole_ns <= 1e9 * config.part_memory_s] for track in tracks])
     parts = whole & (inside >= config.part_inside) & ~fits
-    only = parts & ~fits.any(axis=1)[:, None]  # nothing shows more of that track
+    only = parts & ~fits.any(axis=1)[:, None] & ~fits.any(axis=0)  # nothing shows more of it, and it is no other's whole
     places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
     stands = places >= config.same_place_iou
     possible = (near & (likeness > 0.0)) | fits | only | stands
     common = np.maximum(np.maximum(overlaps, places), inside * only)
     apart = np.where(shown, _OVERLAP_COST * (1.0 - common), _NO_MASK_COST)
     likeness = np.where(shown, likeness > 0.0, likeness)  # how often it was taken for that counts where no pixels tell
-    costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * (1.0 - likeness)
+    hits = np.array([track.hits for track in tracks])
+    costs = np.minimum(distances, 1.0) + apart + _OTHER_CATEGORY_COST * (1.0 - likeness) + _FEW_COST / hits[:, None]
     if (possible.sum(axis=0) > 1).any() or (costs[possible] > _ALONE_COST - _YOUNG_COST).any():
         young = box_iou(poses, sizes_m, poses, sizes_m) >= config.same_place_iou
-        hits = np.array([track.hits for track in tracks])
         young &= (hits > hits[:, None]) & (beside < config.side_by_side)
         costs += _YOUNG_COST * young.any(axis=1)[:, None]
     for row, i in associate(costs, possible, _ALONE_COST):

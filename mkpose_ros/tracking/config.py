@@ -19,7 +19,8 @@ class TrackerConfig:
     same_mask_iou: float = 0.4
     same_place_iou: float = 0.15
     # A segmenter finds only a part of an object now and then. Pixels that were a track's are still: a smaller mask of
-    # which this share lies in the track's last one is a part of that object, if nothing shows more of it.
+    # which this share lies in the track's last one is a part of that object, if nothing shows more of it and it is not
+    # the whole of another.
     part_inside: float = 0.8
     part_memory_s: float = 1.0  # parts count as parts for this long; then the part is all there is to see
     side_by_side: int = 5  # tracks that were seen both in this many frames are two things, however near
@@ -30,6 +31,9 @@ class TrackerConfig:
     max_occlusion_s: float = 60.0  # a track that is hidden or out of view is kept this long, unpublished, ...
     max_absence_s: float = 10.0  # ... and this long while its place is in plain view
     max_tentative_s: float = 0.5  # an unconfirmed track is kept this long
+    # Fragments and shadows are detected for a moment; tracks of them that lived on would take what comes back there.
+    known_hits: int = 10  # a track seen in fewer frames is kept out of sight ...
+    max_glimpse_s: float = 2.0  # ... this long
 
     # What shows of an object (mask area in square metres) is compared with what was seen of it before: half hidden, its
     # estimated centre and size are those of the visible part.

@@ -98,4 +98,6 @@ class Track:
         unseen_s = (stamp_ns - self.last_seen_ns) * 1e-9
         if not self.confirmed:
             return unseen_s > config.max_tentative_s
+        if self.hits < config.known_hits and unseen_s > config.max_glimpse_s:
+            return True
         return unseen_s > config.max_occlusion_s or self.absent_s > config.max_absence_s

@@ -208,6 +208,44 @@ def test_what_comes_before_an_object_gets_an_id_of_its_own():
     assert [o.track_id for o in out] == ["mug_1", "box_1"]
 
 
+def test_a_mask_that_is_all_of_one_object_is_no_part_of_what_passes_before_it():
+    tracker = Tracker()
+    for k in range(10):
+        tracker.update(at(k * PERIOD_NS, np.eye(4)), [masked("bottle", 20)])
+    before_it = compose_pose(np.eye(3), [0, 0, 0.8])
+    board = replace(masked("laptop", 0), T_cam_obj=before_it, size_m=np.array([0.3, 0.2, 0.3]))
+    board = replace(board, mask=np.ones((48, 64), bool), box2d=np.float32([0, 0, 64, 48]))
+    (out,) = tracker.update(at(10 * PERIOD_NS, np.eye(4)), [board])
+    assert out.track_id == "laptop_1"
+    (out,) = tracker.update(at(11 * PERIOD_NS, np.eye(4)), [replace(masked("bottle", 20), T_cam_obj=before_it)])
+    assert out.track_id == "bottle_1"
+
+
+def seen_at(category: str, x_m: float, score: float = 0.9):
+    return detection(category, compose_pose(np.eye(3), [x_m, 0, 1.0]), score=score)
+
+
+def test_what_comes_back_is_the_object_known_for_long_rather_than_a_glimpse_of_it():
+    tracker = Tracker()
+    for k in range(20):
+        tracker.update(at(k * PERIOD_NS), [seen_at("bowl", 0.0)])
+    # its rim comes first, too far from where it was to be known by
+    assert tracker.update(at(46 * PERIOD_NS), [seen_at("can", 0.085, score=0.4)]) == []
+    (out,) = tracker.update(at(47 * PERIOD_NS), [seen_at("can", 0.03, score=0.4)])
+    assert out.track_id == "bowl_1"
+
+
+def test_a_fragment_seen_for_a_moment_is_soon_forgotten_and_takes_nothing_that_comes_back():
+    tracker = Tracker()
+    for k in range(24):
+        tracker.update(at(k * PERIOD_NS), [seen_at("box", 0.0)] if k < 20 else [seen_at("box", 0.12)])
+    assert set(tracker.tracks) == {"box_1", "box_2"}
+    for k in range(24, 60):
+        tracker.update(at(k * PERIOD_NS), [])
+    (out,) = tracker.update(at(60 * PERIOD_NS), [seen_at("box", 0.07)])
+    assert out.track_id == "box_1"
+
+
 def test_where_no_pixels_tell_a_thing_is_what_it_was_taken_for_oftener():
     tracker = Tracker()
     for k in range(10):
