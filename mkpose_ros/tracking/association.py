@@ -65,7 +65,7 @@ def match(
     fits = overlaps >= config.same_mask_iou
     whole = np.array([[stamp_ns - track.whole_ns <= 1e9 * config.part_memory_s] for track in tracks])
     parts = whole & (inside >= config.part_inside) & ~fits
-    only = parts & ~fits.any(axis=1)[:, None] & ~fits.any(axis=0)  # nothing shows more of it, and it is no other's whole
+    only = parts & ~fits.any(axis=1)[:, None] & ~fits.any(axis=0)  # nothing shows more; it is no other's whole
     places = box_iou(poses, sizes_m, measured.poses, measured.sizes_m)
     stands = places >= config.same_place_iou
     possible = (near & (likeness > 0.0)) | fits | only | stands
