@@ -17,6 +17,7 @@ __all__ = ["export_segmenter"]
 
 @click.command("export-segmenter")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), help="Folder of a training run of ours.")
+@click.option("--mean-with", type=click.Path(path_type=Path), help="Weights to take the mean of the run's with.")
 @click.option("--detectron2-config", metavar="FILE", help="A detectron2 config: a YAML file or a model zoo name.")
 @click.option("--weights", metavar="FILE", help="The weights of that config.")
 @click.option("--class-map", default="coco", help="identity, a map of config/class_maps.yaml, or a YAML file.")
@@ -29,6 +30,7 @@ __all__ = ["export_segmenter"]
 @common_options
 def export_segmenter(
     run_folder: Path | None,
+    mean_with: Path | None,
     detectron2_config: str | None,
     weights: str | None,
     class_map: str,
@@ -49,17 +51,19 @@ def export_segmenter(
 
     if (run_folder is None) == (detectron2_config is None):
         raise click.UsageError("give either --run, or --detectron2-config and --weights")
+    if mean_with is not None and run_folder is None:
+        raise click.UsageError("--mean-with goes with --run")
     shape = _size(size) if size else None
     if run_folder is not None:
-        model = export_run(run_folder, out, size=shape)
+        model = export_run(run_folder, out, size=shape, mean_with=mean_with)
         if weights_out is not None:
             from mkpose_ros.segmentation.maskrcnn.weights import save_trained
 
-            save_trained(load_run(run_folder)[0], weights_out)
+            save_trained(load_run(run_folder, mean_with=mean_with)[0], weights_out)
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 
-            write_detectron2(load_run(run_folder, shape)[0], detectron2_out)
+            write_detectron2(load_run(run_folder, shape, mean_with)[0], detectron2_out)
     else:
         from mkpose_ros.segmentation.detectron2_export import export_detectron2
 

@@ -61,17 +61,19 @@ def evaluate_segmenter(
 
 
 def best_threshold(scores: np.ndarray, hits: np.ndarray, objects: int) -> tuple[float, float]:
-    """The lowest score from which on detections have nearly the best F1, and that F1.
+    """The middle one of the scores from which on detections have nearly the best F1, and that F1.
 
-    `scores` (N,) and `hits` (N,) bool, which of them are right. The curve is flat at its top, and what cameras see
-    scores lower than what is rendered: the low end finds more of it.
+    `scores` (N,) and `hits` (N,) bool, which of them are right. The curve is flat at its top. What cameras see scores
+    lower than what is rendered, objects and what is none alike: the low end takes many of the latter for objects, the
+    high end misses some of the former.
     """
     order = np.argsort(-scores, kind="stable")
     f1 = 2.0 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + objects)
     if len(order) == 0 or f1.max() == 0.0:
         return 1.0, 0.0
-    best = int(np.flatnonzero(f1 >= NEARLY * f1.max())[-1])
-    return float(scores[order[best]]), float(f1[best])
+    nearly = np.flatnonzero(f1 >= NEARLY * f1.max())
+    middle = int(nearly[len(nearly) // 2])
+    return float(scores[order[middle]]), float(f1[middle])
 
 
 def write_thresholds(model_path: Path, per_category: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

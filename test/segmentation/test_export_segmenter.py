@@ -81,8 +81,8 @@ def test_a_run_may_look_at_more_pixels_than_it_was_trained_with(run_folder, pict
 def test_a_file_that_differs_from_torch_is_an_error(run_folder, pictures, monkeypatch):
     from mkpose_ros.segmentation.maskrcnn import export
 
-    def other_weights(run, path, training=None, size=None):
-        model = original(run, path, training, size)
+    def other_weights(run, path, **options):
+        model = original(run, path, **options)
         with torch.no_grad():
             model.roi_heads["box_predictor"].bbox_pred.bias += 1.0
         return model
@@ -98,6 +98,12 @@ def test_what_to_export_must_be_said_once(arguments):
     result = call(*arguments)
     assert result.exit_code == 2
     assert "either --run" in result.output
+
+
+def test_a_mean_with_weights_needs_a_run_of_ours():
+    result = call("--detectron2-config", "a", "--mean-with", "b")
+    assert result.exit_code == 2
+    assert "--mean-with" in result.output
 
 
 def test_pictures_that_are_missing_are_named(run_folder, tmp_path):

@@ -27,7 +27,7 @@ from mkpose_ros.segmentation.maskrcnn.config import (  # noqa: E402
     load_segmenter_config,
 )
 from mkpose_ros.segmentation.maskrcnn.data import CocoPictures, TrainingSamples, make_truth  # noqa: E402
-from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run  # noqa: E402
+from mkpose_ros.segmentation.maskrcnn.export import agreement, export_run, load_run, write_onnx  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.frozen import frozen_features  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.losses import losses  # noqa: E402
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn  # noqa: E402
@@ -254,12 +254,22 @@ def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, 
     assert isinstance(segmenter.segment(make_frame(480, 640)), list)
 
 
+def test_the_mean_with_other_weights_lies_half_way(tmp_path, run):
+    own, other = load_run(run)[0], load_run(run)[0]
+    with torch.no_grad():
+        other.roi_heads["box_predictor"].cls_score.weight += 2.0
+    save_trained(other, tmp_path / "other.safetensors")
+    mean, _ = load_run(run, mean_with=tmp_path / "other.safetensors")
+    expected = own.state_dict()
+    expected["roi_heads.box_predictor.cls_score.weight"] = own.roi_heads["box_predictor"].cls_score.weight + 1.0
+    for name, value in mean.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_picture_in_which_nothing_passes_gives_nothing(tmp_path, run, make_frame, runtime):
     pytest.importorskip(runtime)
     path = tmp_path / "model.onnx"
-    from mkpose_ros.segmentation.maskrcnn.export import load_run, write_onnx
-
     model, _ = load_run(run)
     model.config = replace(model.config, min_score=0.9999)
     metadata = {"input_height": HEIGHT, "input_width": WIDTH, "categories": MODEL.categories}

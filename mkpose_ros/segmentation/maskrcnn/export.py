@@ -16,6 +16,7 @@ from torch import nn
 from mkpose_ros.errors import ModelError
 from mkpose_ros.segmentation.maskrcnn.config import config_from_dict
 from mkpose_ros.segmentation.maskrcnn.model import PIXEL_MEAN, MaskRcnn
+from mkpose_ros.segmentation.maskrcnn.weights import load_trained
 from mkpose_ros.segmentation.masks import paste_mask
 from mkpose_ros.segmentation.onnx_maskrcnn import FORMAT_VERSION, OUTPUTS, SegmenterMetadata
 from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
@@ -45,10 +46,12 @@ class Agreement:
         return self.unmatched == 0 and self.box_px <= 0.5 and self.score <= 1e-3 and self.mask_share >= 0.99
 
 
-def load_run(run: Path, size: tuple[int, int] | None = None) -> tuple[MaskRcnn, int]:
+def load_run(run: Path, size: tuple[int, int] | None = None, mean_with: Path | None = None) -> tuple[MaskRcnn, int]:
     """The averaged model of a run folder's newest checkpoint, in evaluation mode, and its step.
 
-    `size` is another (height, width) of its input than it was trained with.
+    `size` is another (height, width) of its input than it was trained with; `mean_with` are weights (safetensors) to
+    take the mean with, such as those that the run started from: often better than either (Wortsman et al., *Model
+    soups*, 2022).
     """
     checkpoint = latest_checkpoint(Path(run))
     if checkpoint is None:
@@ -58,20 +61,31 @@ def load_run(run: Path, size: tuple[int, int] | None = None) -> tuple[MaskRcnn, 
         config = replace(config, input_height=size[0], input_width=size[1])
     model = MaskRcnn(config).eval()
     model.load_state_dict(load_weights(checkpoint / "ema.safetensors"))
+    if mean_with is not None:
+        other = MaskRcnn(config)
+        load_trained(other, mean_with)
+        theirs = other.state_dict()
+        model.load_state_dict(
+            {k: v.lerp(theirs[k], 0.5) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+        )
     return model, int(checkpoint.name.removeprefix("step-"))
 
 
 def export_run(
-    run: Path, path: Path, training: dict[str, Any] | None = None, size: tuple[int, int] | None = None
+    run: Path,
+    path: Path,
+    training: dict[str, Any] | None = None,
+    size: tuple[int, int] | None = None,
+    mean_with: Path | None = None,
 ) -> MaskRcnn:
     """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata.
 
     A larger input than in training (`size`: height, width) finds more for more time: objects are seen larger, and
-    training has shown them in many sizes.
+    training has shown them in many sizes. `mean_with`: see `load_run`.
 
     Weights are stored in half precision, which halves the file; the module returned has the same rounded weights.
     """
-    model, step = load_run(run, size)
+    model, step = load_run(run, size, mean_with)
     model, config = rounded(model), model.config
     metadata = {
         "name": f"maskrcnn-efficientnet-{config.backbone}",
