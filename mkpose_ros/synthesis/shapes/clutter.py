@@ -7,7 +7,7 @@ import numpy as np
 from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import Material, Part, Shape, assemble
-from mkpose_ros.synthesis.shapes.loft import cuboid, extrude, lathe, loft, outline_circle, slab, sweep
+from mkpose_ros.synthesis.shapes.loft import capped, cuboid, extrude, lathe, loft, outline_circle, slab, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile
 from mkpose_ros.types import Symmetry
 
@@ -102,8 +102,7 @@ def _cable(rng: np.random.Generator) -> list[Part]:
     up = np.cross(side, tangent)
     c, s = outline_circle(10).T
     rings = path[:, None] + tube * (c[None, :, None] * side[:, None] + s[None, :, None] * up[:, None])
-    ends = [np.broadcast_to(ring.mean(axis=0), ring.shape)[None] for ring in (rings[0], rings[-1])]
-    return [loft(np.concatenate([ends[0], rings, ends[1]]), m.plastic(rng))]
+    return [loft(capped(rings), m.plastic(rng))]
 
 
 def _fruit(rng: np.random.Generator) -> list[Part]:

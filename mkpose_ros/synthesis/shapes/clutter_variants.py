@@ -11,7 +11,7 @@ from mkpose_ros.synthesis.shapes.base import Material, Part, Shape, assemble
 from mkpose_ros.synthesis.shapes.clutter import any_material
 from mkpose_ros.synthesis.shapes.devices import FACING_FRONT, READ_FROM_FRONT, Y_TO_Z
 from mkpose_ros.synthesis.shapes.everyday_clutter import EVERYDAY
-from mkpose_ros.synthesis.shapes.loft import cuboid, extrude, lathe, loft, outline_rounded, slab, sweep
+from mkpose_ros.synthesis.shapes.loft import capped, cuboid, extrude, lathe, loft, outline_rounded, slab, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile
 from mkpose_ros.types import Symmetry
 
@@ -120,8 +120,7 @@ def _open_book(rng: np.random.Generator) -> list[Part]:
     swell = thick * (0.25 + np.sin(np.pi * t**0.6) * 0.75 + 0.12 * (t == 0))
     section = np.concatenate([np.stack([w * t, swell], -1), [[w, 0.0], [0.0, 0.0]]])
     rows = [np.stack([section[:, 0], section[:, 1], np.full(len(section), z)], -1) for z in (-0.5 * depth, 0.5 * depth)]
-    ends = [np.broadcast_to(row.mean(0), row.shape) for row in rows]
-    half = loft(np.stack([ends[0], *rows, ends[1]]), paper, planar_uv=True)
+    half = loft(capped(np.stack(rows)), paper, planar_uv=True)
     cover = m.plastic(rng)
     board = slab((2.04 * w, 0.003, 1.03 * depth), 0.002, 0.0005, (cover,) * 3).moved(y=-0.0025)
     return [half.moved(0.0005), half.turned(np.diag([-1.0, 1.0, -1.0])).moved(-0.0005), board]

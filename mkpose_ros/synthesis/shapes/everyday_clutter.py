@@ -10,7 +10,17 @@ from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import Material, Part
 from mkpose_ros.synthesis.shapes.clutter import any_material
 from mkpose_ros.synthesis.shapes.devices import Y_TO_Z
-from mkpose_ros.synthesis.shapes.loft import cuboid, extrude, lathe, loft, outline_rounded, slab, sweep
+from mkpose_ros.synthesis.shapes.loft import (
+    capped,
+    cuboid,
+    extrude,
+    lathe,
+    loft,
+    outline_circle,
+    outline_rounded,
+    slab,
+    sweep,
+)
 from mkpose_ros.synthesis.shapes.profiles import Profile, fillet_path
 
 __all__ = ["EVERYDAY"]
@@ -112,10 +122,9 @@ def _loaf(rng: np.random.Generator) -> list[Part]:
     w, h, length = rng.uniform(0.05, 0.12), rng.uniform(0.05, 0.12), rng.choice([0.012, 0.025, 0.08, 0.16])
     length *= rng.uniform(0.7, 1.4)
     turn = 2 * np.pi * np.arange(40) / 40
-    x, y = np.cos(turn), np.sin(turn)
-    squared = (np.abs(x) ** 4 + np.abs(y) ** 4) ** -0.25
-    waist = 1.0 - rng.uniform(0.0, 0.16) * np.exp(-(((y + 0.1) / 0.25) ** 2))
-    outline = np.stack([0.5 * w * x * squared * waist, 0.5 * h * np.where(y > 0, y * squared, 0.9 * y * squared)], -1)
+    waist = 1.0 - rng.uniform(0.0, 0.16) * np.exp(-(((np.sin(turn) + 0.1) / 0.25) ** 2))
+    x, y = outline_circle(40, 4.0).T
+    outline = np.stack([0.5 * w * x * waist, 0.5 * h * np.where(y > 0, y, 0.9 * y)], -1)
     tone = np.array([0.72, 0.5, 0.26]) * rng.uniform(0.6, 1.3) + rng.uniform(-0.06, 0.06, 3)
     crust = m.textured(textures.leather(rng, tuple(np.clip(tone, 0, 1))), 0.9)
     ends = np.array([0.92, 1.0, 1.0, 0.92])
@@ -188,10 +197,9 @@ def _tape_dispenser(rng: np.random.Generator) -> list[Part]:
     )
     outline, _ = fillet_path(corners, [0.0, 0.004, 0.004, 0.01, 0.02, 0.02, 0.0], steps=4)
     foot = np.concatenate([[np.append(p, z) for p in outline] for z in (-0.5 * w, 0.5 * w)]).reshape(2, -1, 3)
-    ends = [np.broadcast_to(ring.mean(0), ring.shape) for ring in foot]
     roll = np.array([[0.4 * r, -0.3 * w], [r, -0.3 * w], [r, 0.3 * w], [0.4 * r, 0.3 * w], [0.4 * r, -0.3 * w]])
     return [
-        loft(np.stack([ends[0], *foot, ends[1]]), case),
+        loft(capped(foot), case),
         lathe(roll, any_material(rng)).turned(Y_TO_Z).moved(y=0.45 * length),
     ]
 

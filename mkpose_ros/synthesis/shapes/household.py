@@ -13,7 +13,7 @@ import numpy as np
 from mkpose_ros.synthesis import textures
 from mkpose_ros.synthesis.shapes import materials as m
 from mkpose_ros.synthesis.shapes.base import Material, Part, Shape, assemble
-from mkpose_ros.synthesis.shapes.loft import cuboid, extrude, lathe, loft, outline_circle, slab, sweep
+from mkpose_ros.synthesis.shapes.loft import capped, cuboid, extrude, lathe, loft, outline_circle, slab, sweep
 from mkpose_ros.synthesis.shapes.profiles import Profile
 from mkpose_ros.types import Symmetry
 
@@ -188,9 +188,9 @@ def _upper(
         floor = sole_h + 0.004 + heel * np.clip(-flat[:, 0] / (0.5 * length), 0, 1)
         rings.append(np.stack([flat[:, 0], rim_y + (floor - rim_y) * t - 0.001, flat[:, 1]], -1))
         bands.append(2)
-    rings = [np.broadcast_to(rings[0].mean(0), (n, 3)), *rings, np.broadcast_to(rings[-1].mean(0), (n, 3))]
-    part = loft(np.stack(rings), materials, np.array([0, *bands]))
-    toe_side = np.stack(rings)[1:13, 0, :2]
+    rings = np.stack(rings)
+    part = loft(capped(rings), materials, np.array([0, *bands]))
+    toe_side = rings[:12, 0, :2]
     return part, (toe_side[6], toe_side[11])
 
 
@@ -244,9 +244,8 @@ def blade_part(
     y = thick[:, None] * outline[None, :, 1] + hollow - curve[:, None]
     x = np.broadcast_to(length * t[:, None], z.shape)
     rings = np.stack([x, y, z], axis=-1)
-    ends = [np.broadcast_to(ring.mean(axis=0), ring.shape)[None] for ring in (rings[0], rings[-1])]
     bands = np.concatenate([[0], (t[:-1] > 0.45).astype(int), [1]])
-    return loft(np.concatenate([ends[0], rings, ends[1]]), materials, bands)
+    return loft(capped(rings), materials, bands)
 
 
 def _tines(
