@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,8 @@ STAGES = ("segmentation", "crops", "engine", "poses", "tracking")  # the keys of
 
 class Tracker(Protocol):
     """Gives poses their identity and makes them steady; see tracking/."""
+
+    def expected(self, frame: RgbdFrame) -> Mapping[str, np.ndarray]: ...
 
     def update(self, frame: RgbdFrame, poses: list[ObjectPose]) -> list[ObjectPose]: ...
 
@@ -74,7 +76,8 @@ class Pipeline:
         check_frame(frame)
         stages_ms: dict[str, float] = {}
         with _timed(stages_ms, "segmentation"):
-            masks = self.masks.masks(frame, self.clean)
+            clean = replace(self.clean, expected=self.tracker.expected(frame)) if self.tracker else self.clean
+            masks = self.masks.masks(frame, clean)
         with _timed(stages_ms, "crops"):
             batch = self.estimator.prepare(frame, masks.instances)
         with _timed(stages_ms, "engine"):

@@ -13,6 +13,8 @@ from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.metadata import ModelMetadata
 from mkpose_ros.inference.text_features import TextFeatures
 from mkpose_ros.pipeline import STAGES, Pipeline, check_frame
+from mkpose_ros.segmentation import CleanConfig
+from mkpose_ros.tracking import Tracker
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
 
 HEIGHT, WIDTH = 48, 64
@@ -68,6 +70,9 @@ class _Engine(PoseEngine):
 
 
 class _Tracker:
+    def expected(self, frame):
+        return {}
+
     def update(self, frame, poses):
         return [replace(pose, track_id=f"{pose.category}_{i}") for i, pose in enumerate(poses)]
 
@@ -97,6 +102,16 @@ def test_a_frame_without_objects_is_a_normal_result():
 def test_a_tracker_names_the_objects():
     result = _pipeline([_instance("mug", 0.9, 5)], _Tracker()).process(_frame())
     assert result.objects[0].track_id == "mug_0"
+
+
+def test_a_known_object_goes_on_below_the_score_that_it_began_with_and_an_unknown_one_does_not():
+    pipeline = _pipeline([_instance("mug", 0.9, 5)], Tracker())
+    pipeline.clean = CleanConfig(class_thresholds={"mug": 0.8})
+    for k in range(10):
+        (known,) = pipeline.process(_frame(stamp_ns=k * 33_000_000)).objects
+    pipeline.segmenter.instances = [_instance("mug", 0.5, 5), _instance("mug", 0.5, 40)]
+    (found,) = pipeline.process(_frame(stamp_ns=330_000_000)).objects
+    assert (found.track_id, found.box2d[0]) == (known.track_id, 5.0)
 
 
 def test_dropped_instances_are_counted_by_reason():

@@ -13,20 +13,19 @@ import numpy as np
 from mkpose_ros.bench.carry import CarryBench
 from mkpose_ros.bench.timing import rss_mb, timing_row
 from mkpose_ros.errors import InputError
-from mkpose_ros.evaluation.runner import predicted_instances, true_instances
-from mkpose_ros.evaluation.steadiness import Seen, follow, measure, recoveries
+from mkpose_ros.evaluation.runner import calibrated_cleaning, true_instances
+from mkpose_ros.evaluation.steadiness import Seen, follow_frame, measure, recoveries
 from mkpose_ros.inference.engine import open_engine, physical_cores
 from mkpose_ros.inference.estimator import PoseEstimator
 from mkpose_ros.inference.text_features import load_text_features
-from mkpose_ros.segmentation import CleanConfig, clean_instances, open_segmenter
-from mkpose_ros.segmentation.base import Segmenter
+from mkpose_ros.segmentation import CleanConfig, Segmenter, clean_instances, open_segmenter
 from mkpose_ros.synthesis.generate import SceneGenerator
 from mkpose_ros.synthesis.library import ShapeLibrary
 from mkpose_ros.synthesis.scene import SceneConfig
 from mkpose_ros.synthesis.sequence import Sequence as Recording
 from mkpose_ros.synthesis.sequence import SequenceConfig
 from mkpose_ros.tracking import Tracker
-from mkpose_ros.types import FrameSample, Instance, ObjectPose
+from mkpose_ros.types import FrameSample, Instance
 
 __all__ = ["bench_tracking"]
 
@@ -71,7 +70,7 @@ def bench_tracking(
         for sample in _shots(generator, scene, frames, rate_hz):
             carry.add(sample)
             for kind, run in runs.items():
-                run.add(sample, _instances(sample, segmenter if kind == "predicted" else None), estimator)
+                run.add(sample, *_found(sample, segmenter if kind == "predicted" else None), estimator)
             progress()
         for kind, run in runs.items():
             results[kind].append(run.figures(str(scene)))
@@ -98,32 +97,32 @@ class _Run:
     """One recording with masks of one kind: poses, tracked with and without the camera's pose as they come."""
 
     def __init__(self) -> None:
-        self._samples: list[FrameSample] = []
-        self._found: list[list[list[ObjectPose]]] = [[] for _ in KINDS]
+        self._stamps_ns: list[int] = []
+        self._histories: list[dict[str, list[Seen]]] = [{} for _ in KINDS]
         self._times_ms: list[list[float]] = [[] for _ in KINDS]
-        self._trackers = (Tracker(), Tracker())
+        self._trackers = (None, Tracker(), Tracker())
 
-    def add(self, sample: FrameSample, instances: Sequence[Instance], estimator: PoseEstimator) -> None:
-        """The next frame."""
-        poses = self._timed(0, lambda: estimator.estimate(sample.frame, instances))
-        for number, (tracker, frame) in enumerate(
-            zip(self._trackers, (sample.frame, replace(sample.frame, T_world_cam=None)), strict=True), 1
-        ):
-            self._timed(number, lambda tracker=tracker, frame=frame: tracker.update(frame, poses))
-        seen = replace(sample.frame, rgb=np.zeros((0, 0, 3), np.uint8), depth_m=np.zeros((0, 0), np.float32))
-        self._samples.append(replace(sample, frame=seen))  # the pictures would fill the memory
+    def add(
+        self, sample: FrameSample, instances: Sequence[Instance], clean: CleanConfig, estimator: PoseEstimator
+    ) -> None:
+        """The next frame: raw instances, and how the node cleans them."""
+        frames = (sample.frame, sample.frame, replace(sample.frame, T_world_cam=None))
+        for kind, (tracker, frame) in enumerate(zip(self._trackers, frames, strict=True)):
+            config = replace(clean, expected=tracker.expected(frame)) if tracker else clean
+            cleaned = clean_instances(frame, instances, config)
+            start = time.perf_counter()
+            objects = estimator.estimate(frame, cleaned)
+            if tracker:
+                start = time.perf_counter()
+                objects = tracker.update(frame, objects)
+            self._times_ms[kind].append(1e3 * (time.perf_counter() - start))
+            follow_frame(self._histories[kind], len(self._stamps_ns), sample, objects)
+        self._stamps_ns.append(sample.frame.stamp_ns)
 
     def figures(self, scene: str) -> _Figures:
-        histories = [follow(self._samples, found) for found in self._found]
-        returns = [recoveries(self._samples, histories[0], history) for history in histories]
-        named = [{f"{scene}/{name}": seen for name, seen in history.items()} for history in histories]
+        returns = [recoveries(self._stamps_ns, self._histories[0], history) for history in self._histories]
+        named = [{f"{scene}/{name}": seen for name, seen in history.items()} for history in self._histories]
         return _Figures(named, self._times_ms, returns)
-
-    def _timed(self, kind: int, run: Callable[[], list[ObjectPose]]) -> list[ObjectPose]:
-        start = time.perf_counter()
-        self._found[kind].append(run())
-        self._times_ms[kind].append(1e3 * (time.perf_counter() - start))
-        return self._found[kind][-1]
 
 
 def _together(parts: Sequence[_Figures]) -> _Figures:
@@ -135,11 +134,11 @@ def _together(parts: Sequence[_Figures]) -> _Figures:
     return _Figures(histories, times_ms, returns)
 
 
-def _instances(sample: FrameSample, segmenter: Segmenter | None) -> list[Instance]:
-    """The masks of a segmenter as the node takes them, or the true ones, cleaned."""
+def _found(sample: FrameSample, segmenter: Segmenter | None) -> tuple[Sequence[Instance], CleanConfig]:
+    """What a segmenter finds, or the true masks, and how the node cleans them."""
     if segmenter is None:
-        return clean_instances(sample.frame, true_instances(sample), CleanConfig())
-    return list(predicted_instances(sample, segmenter))
+        return true_instances(sample), CleanConfig()
+    return segmenter.segment(sample.frame), calibrated_cleaning(segmenter)
 
 
 def _shots(generator: SceneGenerator, scene: int, frames: int, rate_hz: float) -> Iterator[FrameSample]:

@@ -20,7 +20,14 @@ from mkpose_ros.segmentation import (
 )
 from mkpose_ros.types import FrameSample, Instance, ObjectPose, ObjectTruth
 
-__all__ = ["EvaluationRun", "Masks", "predicted_instances", "run_estimator", "true_instances"]
+__all__ = [
+    "EvaluationRun",
+    "Masks",
+    "calibrated_cleaning",
+    "predicted_instances",
+    "run_estimator",
+    "true_instances",
+]
 
 
 class Masks(str, Enum):
@@ -85,5 +92,9 @@ def predicted_instances(sample: FrameSample, segmenter: Segmenter | None) -> Seq
         return sample.detections
     if segmenter is None:
         raise InputError(f"{sample.name}: no published detections, no segmenter; give one, or use --masks gt")
-    thresholds = calibrated_thresholds(segmenter, CleanConfig.score_threshold)
-    return clean_instances(sample.frame, segmenter.segment(sample.frame), CleanConfig(class_thresholds=thresholds))
+    return clean_instances(sample.frame, segmenter.segment(sample.frame), calibrated_cleaning(segmenter))
+
+
+def calibrated_cleaning(segmenter: Segmenter) -> CleanConfig:
+    """How the node, with its defaults, cleans a segmenter's masks: by the thresholds that its file holds."""
+    return CleanConfig(class_thresholds=calibrated_thresholds(segmenter, CleanConfig.score_threshold))

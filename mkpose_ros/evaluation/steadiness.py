@@ -7,7 +7,7 @@ pose belongs to the object that most of its mask lies on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from mkpose_ros.geometry.symmetry import AXES, symmetric_rotation_error_rad, twist_rad
 from mkpose_ros.types import FrameSample, ObjectPose, ObjectTruth
 
-__all__ = ["Seen", "Steadiness", "follow", "measure", "recoveries"]
+__all__ = ["Seen", "Steadiness", "follow_frame", "measure", "recoveries"]
 
 LOST_S = 1.5  # an object out of sight for this long counts as occluded
 FLIP_DEG = 60.0  # a larger turn of the error between neighbouring frames is another answer, not unrest
@@ -62,26 +62,23 @@ class _Sums:
     switches: int = 0
 
 
-def follow(samples: Sequence[FrameSample], poses: Sequence[Sequence[ObjectPose]]) -> dict[str, list[Seen]]:
-    """For each object of a recording where it was seen.
+def follow_frame(history: dict[str, list[Seen]], index: int, sample: FrameSample, found: Sequence[ObjectPose]) -> None:
+    """Add the next frame to a history: for each object of a recording where it was seen; without the masks.
 
     Where a frame has two poses of one object, that with the id the object had before, as long as there is one (as CLEAR
     MOT keeps correspondences), and else the most certain.
     """
-    history: dict[str, list[Seen]] = {}
-    for index, (sample, found) in enumerate(zip(samples, poses, strict=True)):
-        truths = {truth.instance_id: truth for truth in sample.objects}
-        candidates: dict[int, list[ObjectPose]] = {}
-        for pose in sorted(found, key=lambda p: -p.score):
-            counts = np.bincount(np.maximum(sample.instance_ids[pose.mask], 0))
-            owner = int(np.argmax(counts)) if counts.size else 0
-            if owner in truths and counts[owner] > 0.5 * counts.sum():
-                candidates.setdefault(owner, []).append(pose)
-        for owner, several in candidates.items():
-            seen = history.setdefault(f"{truths[owner].model}/{owner}", [])
-            same = [pose for pose in several if seen and pose.track_id == seen[-1].pose.track_id]
-            seen.append(Seen(index, truths[owner], (same or several)[0], len(several) > 1))
-    return history
+    truths = {truth.instance_id: truth for truth in sample.objects}
+    candidates: dict[int, list[ObjectPose]] = {}
+    for pose in sorted(found, key=lambda p: -p.score):
+        counts = np.bincount(np.maximum(sample.instance_ids[pose.mask], 0))
+        owner = int(np.argmax(counts)) if counts.size else 0
+        if owner in truths and counts[owner] > 0.5 * counts.sum():
+            candidates.setdefault(owner, []).append(replace(pose, mask=None))
+    for owner, several in candidates.items():
+        seen = history.setdefault(f"{truths[owner].model}/{owner}", [])
+        same = [pose for pose in several if seen and pose.track_id == seen[-1].pose.track_id]
+        seen.append(Seen(index, truths[owner], (same or several)[0], len(several) > 1))
 
 
 def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = None) -> Steadiness:
@@ -114,17 +111,16 @@ def measure(history: dict[str, list[Seen]], only: set[tuple[str, int]] | None = 
     )
 
 
-def recoveries(samples: Sequence[FrameSample], raw: dict[str, list[Seen]], tracked: dict[str, list[Seen]]) -> list[int]:
+def recoveries(stamps_ns: Sequence[int], raw: dict[str, list[Seen]], tracked: dict[str, list[Seen]]) -> list[int]:
     """For each time that an object came back after LOST_S the frames until it was published with its old id.
 
     Counted from the first frame in which it was detected again, which is 1; 0 stands for never.
     """
     result = []
-    stamps_s = [sample.frame.stamp_ns * 1e-9 for sample in samples]
     for name, seen in raw.items():
         ids = {s.frame: s.pose.track_id for s in tracked.get(name, [])}
         for a, b in pairwise(seen):
-            if stamps_s[b.frame] - stamps_s[a.frame] < LOST_S:
+            if (stamps_ns[b.frame] - stamps_ns[a.frame]) * 1e-9 < LOST_S:
                 continue
             before = [track_id for frame, track_id in ids.items() if frame <= a.frame]
             if before:  # it was followed

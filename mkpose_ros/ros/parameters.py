@@ -155,7 +155,7 @@ class Settings:
     class_thresholds: str = _parameter(
         "calibrated",
         "Higher scores that objects of single categories need, such as `mug:0.5, can:0.4`; calibrated: those that the "
-        "segmenter's file holds; empty: min_score for all.",
+        "segmenter's file holds; empty: min_score for all. What is tracked for long goes on from min_score.",
         check=check_thresholds,
     )
     max_objects: int = _parameter(16, "Most objects in one message; the best scores are kept.", limits=(1, 100))

@@ -28,6 +28,9 @@ class CleanConfig:
 
     score_threshold: float = 0.3  # the node's min_score
     class_thresholds: Mapping[str, float] = field(default_factory=dict)  # a category's own threshold
+    # Where known objects of a category are, (N, 2) pixels: what lies around one needs no more than score_threshold, if
+    # nothing more certain lies there.
+    expected: Mapping[str, np.ndarray] = field(default_factory=dict)
     categories: Collection[str] | None = None  # only these; None: all
     max_instances: int = 16  # the most certain ones
     min_points: int = 32  # pixels with depth that must remain
@@ -45,6 +48,10 @@ class CleanConfig:
             if not getattr(self, name) > 0:
                 raise InputError(f"segmentation: {name} is {getattr(self, name)}, expected a positive number")
 
+    def threshold_of(self, category: str) -> float:
+        """The score that an instance of this category needs."""
+        return self.class_thresholds.get(category, self.score_threshold)
+
     def points_of(self, category: str) -> int:
         """The fewest measured pixels that an instance of this category needs."""
         return min(self.class_min_points.get(category, self.min_points), self.min_points)
@@ -57,18 +64,19 @@ def clean_instances(
     dropped: Counter[str] | None = None,
     empty: Empty = np.empty,
 ) -> list[Instance]:
-    """The instances to estimate poses of, most certain first, with cleaned masks and tight boxes.
+    """The instances to estimate poses of, with cleaned masks and tight boxes: the most certain first, but those below
+    their category's threshold last.
 
-    A pixel belongs to one instance only: the more certain one. `dropped` counts the rest by reason: "class",
-    "score", "duplicate", "points", "cap". `empty` makes the masks, and what is needed on the way.
+    A pixel belongs to one instance only: the earlier one. `dropped` counts the rest by reason: "class", "score",
+    "duplicate", "points", "cap". `empty` makes the masks, and what is needed on the way.
     """
     config = config or CleanConfig()
     dropped = Counter() if dropped is None else dropped
     kept: list[_Candidate] = []
     taken = empty(frame.depth_m.shape, bool)
     taken.fill(False)
-    for instance in sorted(instances, key=lambda i: -i.score):
-        reason = _unwanted(instance, config)
+    for instance in sorted(instances, key=lambda i: (not i.score >= config.threshold_of(i.category), -i.score)):
+        reason = _unwanted(instance, config, taken)
         candidate = None if reason else _Candidate(instance)
         if not reason and any(_same_object(candidate, other, config) for other in kept):
             reason = "duplicate"
@@ -134,11 +142,16 @@ def main_depth_cluster(depth_m: np.ndarray, mask: np.ndarray, gap_m: float) -> n
     return mask & ~(valid & ((depth_m < low) | (depth_m >= high)))
 
 
-def _unwanted(instance: Instance, config: CleanConfig) -> str:
-    if config.categories is not None and instance.category not in config.categories:
+def _unwanted(instance: Instance, config: CleanConfig, taken: np.ndarray) -> str:
+    category, score = instance.category, instance.score
+    if config.categories is not None and category not in config.categories:
         return "class"
-    threshold = config.class_thresholds.get(instance.category, config.score_threshold)
-    return "score" if not instance.score >= threshold else ""  # a NaN score fails too
+    if score >= config.threshold_of(category):
+        return ""
+    x0, y0, x1, y1 = instance.box2d
+    places = config.expected.get(category, ())
+    known = any(x0 <= u < x1 and y0 <= v < y1 and not taken[int(v), int(u)] for u, v in places)
+    return "" if known and score >= config.score_threshold else "score"  # of a NaN score too
 
 
 class _Candidate:

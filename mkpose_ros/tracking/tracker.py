@@ -44,6 +44,23 @@ class Tracker:
         """The confirmed tracks, also those out of sight, as last measured."""
         return {track.track_id: track.last for track in self._tracks if track.confirmed}
 
+    def expected(self, frame: RgbdFrame) -> dict[str, np.ndarray]:
+        """For each category where its objects should be, hidden or not: (N, 2) pixels inside the picture.
+
+        Only of what was seen in `known_hits` frames. By the frame's T_world_cam if the last one had one too, else where
+        they were.
+        """
+        known = [i for i, t in enumerate(self._tracks) if t.confirmed and t.hits >= self._config.known_hits]
+        if not known:
+            return {}
+        moved = self._T_world_cam is not None and frame.T_world_cam is not None
+        now = frame.T_world_cam if moved else self._T_world_cam
+        T_cam_ref = np.eye(4) if now is None else invert_pose(now)
+        pixels = project(self._centres_m(T_cam_ref, np.array(known)), frame.intrinsics)
+        inside = ((pixels >= 0.0) & (pixels < (frame.intrinsics.width, frame.intrinsics.height))).all(axis=1)
+        categories = np.array([self._tracks[i].category for i in known])
+        return {str(name): pixels[inside & (categories == name)] for name in np.unique(categories[inside])}
+
     def update(self, frame: RgbdFrame, objects: Sequence[ObjectPose]) -> list[ObjectPose]:
         """The confirmed objects seen in this frame, with track_id, filtered pose, size and covariance.
 

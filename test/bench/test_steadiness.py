@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mkpose_ros.evaluation.steadiness import follow, measure, recoveries
+from mkpose_ros.evaluation.steadiness import follow_frame, measure, recoveries
 from mkpose_ros.geometry.rotations import compose_pose
 from mkpose_ros.types import CameraIntrinsics, FrameSample, ObjectPose, ObjectTruth, RgbdFrame, Symmetry
 
@@ -36,6 +36,13 @@ def _pose(sample: FrameSample, error: np.ndarray, *, shift_m: float = 0.0, track
     mask = sample.instance_ids == 3
     box, none = np.zeros(4, np.float32), np.zeros((0, 3), np.float32)
     return ObjectPose("mug", 0.9, T, np.full(3, 0.1), np.eye(6), truth.symmetry, box, none, mask, track_id)
+
+
+def follow(samples, poses) -> dict:
+    history = {}
+    for index, (sample, found) in enumerate(zip(samples, poses, strict=True)):
+        follow_frame(history, index, sample, found)
+    return history
 
 
 def test_errors_and_jitter_are_those_put_in_whatever_the_object_does():
@@ -91,7 +98,7 @@ def test_recovery_counts_frames_until_the_old_id_is_back(ids, expected):
     shown = {0: "mug_1", 1: "mug_1", **dict(zip(range(22, 25), ids, strict=True))}
     tracked = [[_pose(s, np.eye(3), track_id=shown[k])] if k in shown else [] for k, s in enumerate(samples)]
     history = follow(samples, tracked)
-    assert recoveries(samples, history, history) == [expected]
+    assert recoveries([s.frame.stamp_ns for s in samples], history, history) == [expected]
 
 
 def test_only_what_both_histories_have_is_compared():

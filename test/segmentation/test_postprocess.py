@@ -46,6 +46,32 @@ def test_a_category_has_its_own_threshold(frame):
     assert [i.category for i in kept] == ["can"]
 
 
+def test_around_a_known_object_of_its_category_an_instance_needs_only_the_least_score(frame):
+    doubtful = [
+        instance(frame, np.s_[0:20, 0:20], "mug", 0.4),
+        instance(frame, np.s_[40:60, 0:20], "can", 0.4),  # around the mug's other place
+        instance(frame, np.s_[40:60, 40:60], "mug", 0.2),
+    ]
+    config = CleanConfig(class_thresholds={"mug": 0.6, "can": 0.6}, score_threshold=0.3)
+    assert clean_instances(frame, doubtful, config) == []
+    known = replace(config, expected={"mug": np.array([[10.0, 10.0], [10.0, 50.0], [50.0, 50.0]])})
+    assert [i.box2d.tolist() for i in clean_instances(frame, doubtful, known)] == [[0, 0, 20, 20]]
+
+
+def test_where_something_more_certain_lies_no_known_object_is_expected_any_more(frame):
+    certain = instance(frame, np.s_[30:50, 30:50], "cup", 0.9)
+    doubtful = instance(frame, np.s_[30:60, 35:90], "mug", 0.4)  # no duplicate by its overlap
+    config = CleanConfig(class_thresholds={"mug": 0.6}, expected={"mug": np.array([[40.0, 40.0]])})
+    assert [i.category for i in clean_instances(frame, [certain, doubtful], config)] == ["cup"]
+    assert [i.category for i in clean_instances(frame, [doubtful], config)] == ["mug"]
+
+
+def test_what_its_score_alone_keeps_comes_before_what_is_only_expected(frame):
+    pair = [instance(frame, np.s_[20:60, 30:60], "laptop", 0.8), instance(frame, np.s_[21:60, 30:62], "box", 0.5)]
+    config = CleanConfig(class_thresholds={"laptop": 0.9}, expected={"laptop": np.array([[40.0, 40.0]])})
+    assert [i.category for i in clean_instances(frame, pair, config)] == ["box"]
+
+
 def test_a_score_of_nan_is_dropped(frame):
     assert clean_instances(frame, [instance(frame, np.s_[0:20, 0:20], score=float("nan"))]) == []
 

@@ -76,6 +76,29 @@ def test_an_object_comes_back_with_its_id_after_two_seconds_out_of_sight():
     assert rotation_angle_rad(back.T_cam_obj[:3, :3], T[:3, :3]) < np.radians(8)
 
 
+def test_an_object_seen_for_long_is_expected_where_it_is_in_a_later_picture():
+    tracker, frames = Tracker(), [at(k * PERIOD_NS) for k in range(11)]
+    for frame in frames[:10]:
+        assert tracker.expected(frame) == {}  # of a glimpse nothing is expected
+        tracker.update(frame, [masked("mug", 20), masked("can", 60, x_m=0.2)])
+    tracker.update(frames[10], [masked("can", 60, x_m=0.2)])  # the mug is hidden
+    k = frames[10].intrinsics
+    for category, x_m in (("mug", 0.0), ("can", 0.2)):
+        assert np.allclose(tracker.expected(frames[10])[category], [[k.cx + k.fx * x_m, k.cy]], atol=0.1)
+
+
+def test_an_object_is_expected_where_the_camera_has_moved_to():
+    tracker, moved = Tracker(), compose_pose(np.eye(3), [0.1, 0.0, 0.0])
+    for k in range(10):
+        tracker.update(replace(at(k * PERIOD_NS), T_world_cam=np.eye(4)), [masked("mug", 20)])
+    later = replace(at(10 * PERIOD_NS), T_world_cam=moved)
+    (pixel,) = tracker.expected(later)["mug"]
+    (before,) = tracker.expected(replace(later, T_world_cam=None))["mug"]
+    away = replace(later, T_world_cam=compose_pose(np.eye(3), [2.0, 0.0, 0.0]))
+    assert tracker.expected(away) == {}  # out of the picture
+    assert np.allclose(before - pixel, [0.1 * later.intrinsics.fx, 0.0], atol=0.05)
+
+
 def test_a_forgotten_id_is_never_given_again():
     tracker = Tracker(TrackerConfig(max_occlusion_s=0.5))
     T = compose_pose(np.eye(3), [0, 0, 1.0])
