@@ -20,9 +20,10 @@ _OVAL = Symmetry(orders=(1, 2, 1))
 
 
 def bottle_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A pump dispenser, trigger spray, baby or sports bottle, flacon, shampoo, foiled, broad-capped or plain bottle."""
-    builders = (_pump, _trigger, _baby, _flacon, _shampoo, _foiled, _sports, _broad_cap)
-    pick = int(rng.choice(9, p=[0.15, 0.11, 0.09, 0.11, 0.16, 0.11, 0.08, 0.12, 0.07]))
+    """A pump dispenser, trigger spray, baby or sports bottle, flacon, shampoo, foiled or broad-capped bottle, tumbler
+    or plain bottle."""
+    builders = (_pump, _trigger, _baby, _flacon, _shampoo, _foiled, _sports, _broad_cap, _tumbler)
+    pick = int(rng.choice(10, p=[0.13, 0.1, 0.08, 0.1, 0.14, 0.1, 0.08, 0.11, 0.11, 0.05]))
     if pick < len(builders):
         parts, symmetry = builders[pick](rng)
         return assemble(name, "bottle", parts, symmetry)
@@ -204,6 +205,29 @@ def _broad_cap(rng: np.random.Generator) -> tuple[list[Part], Symmetry]:
     grooved = 1.0 - rng.uniform(0.0, 0.03) * (np.cos(36 * 2 * np.pi * np.arange(144) / 144) > 0)
     cover = [(cap_r, h + 0.0005), (cap_r, h + 0.8 * tall), (cap_r * rng.uniform(0.6, 1.0), h + tall)]
     return [lathe(rows, _shell(rng), bands), _turned(cover, _cap_material(rng), grooved)], ROUND
+
+
+def _tumbler(rng: np.random.Generator) -> tuple[list[Part], Symmetry]:
+    """An insulated bottle to drink from on the way: tall, wider above, often a sleeve, a lid as wide as its mouth."""
+    mouth = float(rng.uniform(0.032, 0.041))
+    h, base = mouth * float(rng.uniform(4.4, 6.0)), mouth * rng.uniform(0.72, 0.98)
+    low = h * rng.uniform(0.3, 0.75)
+    high, sleeve = low + h * rng.uniform(0.05, 0.22), rng.choice([0.0, rng.uniform(0.0004, 0.002)])
+
+    def side(y: float, out: float = 0.0) -> tuple[float, float]:
+        return base + (mouth - base) * y / h + out, y
+
+    edge = rng.uniform(0.0006, 0.004)
+    profile = Profile(0.0, 0.001).to(0.7 * base, 0.001, 0.001).to(base, 0.0, edge).to(*side(low))
+    profile.to(*side(low + 0.0005, sleeve), band=1).to(*side(high, sleeve), band=1).to(*side(high + 0.0005), band=1)
+    rows, bands = profile.to(*side(h)).to(0.0, h).build()
+    body = m.one_of(rng, (_light(rng), m.painted(rng), m.metal(rng), m.plain(rng)))
+    lid = m.one_of(rng, (m.plastic(rng, "dark"), m.plastic(rng), m.metal(rng)))
+    grip = m.one_of(rng, (body, lid, m.rubber(rng)))
+    tall, brim = rng.uniform(0.012, 0.03), mouth + rng.uniform(-0.001, 0.003)
+    cover = [(brim, h + 0.0005), (brim, h + 0.45 * tall), (0.94 * brim, h + 0.55 * tall)]
+    cover += [(0.9 * brim, h + tall), (0.82 * brim, h + tall), (0.78 * brim, h + rng.uniform(0.6, 1.0) * tall)]
+    return [lathe(rows, (body, grip), bands, segments=40), _turned(cover, lid)], ROUND
 
 
 def _body(rng: np.random.Generator, radius: float, shoulder: float, h: float, bulge: float | None = None) -> Profile:
