@@ -28,6 +28,7 @@ DISTRACTOR = "distractor"  # clutter: never an object to estimate
 _INSTANCES = {"train": 20_000, "val": 1_000, "test": 500}  # distinct generated shapes per category
 _VARIANTS = {"train": 10_000, "val": 0, "test": 0}  # unusual shapes, numbered after those
 _PLAIN_SHARE = 0.35  # of the variants: one colour a material, nothing printed
+_UNIFORM_SHARE = 0.3  # of those: one material all over, so that nothing but the form tells what it is
 _FEW = 3  # with fewer real meshes than this, every other shape of the category is generated
 
 
@@ -119,12 +120,15 @@ class ShapeLibrary:
         if not _VARIANTS[self.split] or index < _INSTANCES[self.split]:
             return GENERATORS[category](rng, name)
         shape = VARIANTS.get(category, GENERATORS[category])(rng, name)
-        return _plain(shape) if rng.random() < _PLAIN_SHARE else shape
+        return _plain(shape, rng) if rng.random() < _PLAIN_SHARE else shape
 
 
-def _plain(shape: Shape) -> Shape:
-    """The shape with each material in one colour: its texture's mean."""
-    return replace(shape, materials=tuple(replace(material, texture=None) for material in shape.materials))
+def _plain(shape: Shape, rng: np.random.Generator) -> Shape:
+    """The shape with each material in one colour, its texture's mean, or all of it in one of these."""
+    materials = tuple(replace(material, texture=None) for material in shape.materials)
+    if rng.random() < _UNIFORM_SHARE:
+        materials = (materials[int(rng.integers(len(materials)))],) * len(materials)
+    return replace(shape, materials=materials)
 
 
 def _shipped_folders(split: str) -> list[Path]:

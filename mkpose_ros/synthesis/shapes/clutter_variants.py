@@ -26,8 +26,8 @@ def distractor_variant(rng: np.random.Generator, name: str) -> Shape:
     makers = (
         *(_drill, _clamp, _monitor, _frame, _chair_back, _open_book, _keyboard, _gripper, _lamp, _pot),
         *(_toy_car, _blocks, _screwdriver, _hammer, _wrench, _pliers, _mouse, _coil),
-        *EVERYDAY,
     )
+    makers = EVERYDAY if rng.random() < 0.5 else makers
     return assemble(name, "distractor", m.one_of(rng, makers)(rng), Symmetry())
 
 

@@ -27,6 +27,15 @@ _MUGS = {
 }
 _COFFEE, _BEER, _MILK = (0.2, 0.1, 0.05), (0.8, 0.5, 0.1), (0.92, 0.9, 0.85)
 
+# style: share, height (m), radius of the belly / height
+_POTS = {
+    "tall": (0.34, (0.13, 0.22), (0.27, 0.37)),
+    "kettle": (0.18, (0.09, 0.14), (0.55, 0.7)),
+    "low": (0.15, (0.06, 0.095), (0.75, 1.0)),
+    "moka": (0.15, (0.1, 0.18), (0.26, 0.34)),
+    "jug": (0.18, (0.09, 0.17), (0.33, 0.5)),
+}
+
 # style: share, height (m), radius of the rim (m)
 _GLASSES = {
     "square": (0.14, (0.075, 0.13), (0.03, 0.042)),
@@ -116,12 +125,10 @@ def cup_variant(rng: np.random.Generator, name: str) -> Shape:
 
 
 def teapot_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A tall coffee pot, a kettle with a bail over its top, a low pot or a faceted one; handle +x, spout -x."""
-    style = str(rng.choice(["tall", "kettle", "low", "moka"], p=[0.42, 0.22, 0.18, 0.18]))
-    span = {"tall": (0.13, 0.22), "kettle": (0.09, 0.14), "low": (0.06, 0.095), "moka": (0.1, 0.18)}[style]
-    h = float(rng.uniform(*span))
-    aspect = {"tall": (0.27, 0.37), "kettle": (0.55, 0.7), "low": (0.75, 1.0), "moka": (0.26, 0.34)}[style]
-    radius = h * float(rng.uniform(*aspect))
+    """A tall coffee pot, a kettle with a bail over its top, a low pot, a faceted one or a jug with a lid; handle +x,
+    spout -x."""
+    style, h, aspect = _draw(rng, _POTS)
+    radius = h * aspect
     section, ware = None, _any_ware(rng)
     if style == "moka":
         section, metal = _polygon(8), m.metal(rng) if rng.random() < 0.75 else m.painted(rng)
@@ -132,7 +139,8 @@ def teapot_variant(rng: np.random.Generator, name: str) -> Shape:
         profile.to(mouth, h, 0.0, 1)
     else:
         base, mouth = radius * rng.uniform(0.65, 1.0), radius * rng.uniform(0.5, 0.85)
-        bulge = rng.uniform(0.0, 0.12) if style == "tall" else rng.uniform(0.2, 0.45) * radius / h
+        mouth = radius * rng.uniform(0.8, 1.0) if style == "jug" else mouth
+        bulge = rng.uniform(0.0, 0.12) if style in ("tall", "jug") else rng.uniform(0.2, 0.45) * radius / h
         profile = _foot(base, rng.uniform(0.001, 0.01)).curve(mouth, h, bulge, 1, 14, rng.uniform(0.65, 1.3))
     rows, bands = profile.to(0.0, h, 0.0, 1).build()
     across = 1.0 if section is None else section[0]
@@ -153,7 +161,7 @@ def teapot_variant(rng: np.random.Generator, name: str) -> Shape:
     else:
         reach = float(rng.uniform(0.03, 0.06))
         parts.append(replace(_handle(rng, rows, h, 0.008, reach, grip, rng.random() < 0.3, across), is_handle=False))
-    if style == "moka" or (style == "tall" and rng.random() < 0.5):
+    if style in ("moka", "jug") or (style == "tall" and rng.random() < 0.5):
         parts.append(_beak(rng, -mouth * across, h, ware[0]))
     else:
         low = h * (rng.uniform(0.15, 0.6) if style == "tall" else rng.uniform(0.4, 0.65))
@@ -241,9 +249,7 @@ def _drink(rng: np.random.Generator, rows: np.ndarray, floor: float, section: np
     below = np.vstack([inner[inner[:, 1] < level - 0.001], [radius, level]]) + [-0.0004, 0.0004]
     below[:, 0] = np.maximum(below[:, 0], 0.0004)
     profile = np.vstack([[0.0, below[0, 1]], below, [0.0, below[-1, 1]]])
-    tone = m.one_of(
-        rng, ((0.2, 0.1, 0.05), (0.8, 0.5, 0.1), (0.92, 0.9, 0.85), textures.colour(rng), textures.colour(rng))
-    )
+    tone = m.one_of(rng, (_COFFEE, _BEER, _MILK, textures.colour(rng), textures.colour(rng)))
     return lathe(profile, Material(tone, 0.1), section=section, segments=40)
 
 
@@ -255,15 +261,9 @@ def _dome_lid(rng: np.random.Generator, top: float, h: float) -> Part:
 
 
 def _handle(
-    rng: np.random.Generator,
-    rows: np.ndarray,
-    h: float,
-    wall: float,
-    reach: float,
-    material: Material,
-    square: bool,
+    rng: np.random.Generator, rows: np.ndarray, h: float, wall: float, reach: float, material: Material, square: bool,
     across: float,
-) -> Part:
+) -> Part:  # fmt: skip
     """A handle on +x whose ends lie in the wall; ``square`` ones are D-shaped with straight sides."""
     y_top, y_low = h * rng.uniform(0.78, 0.94), h * rng.uniform(0.08, 0.3)
     ends = [(radius_at(rows, y) * across - 0.55 * wall, y) for y in (y_top, y_low)]
