@@ -14,18 +14,23 @@ from torch import Tensor, nn
 from mkpose_ros.segmentation.maskrcnn.backbone import LEVEL_STAGES
 from mkpose_ros.segmentation.maskrcnn.model import MaskRcnn, normalised
 
-__all__ = ["frozen_features"]
+__all__ = ["bfloat16_is_fast", "frozen_features"]
+
+
+def bfloat16_is_fast() -> bool:
+    """Whether this CPU has instructions that multiply bfloat16: matrix units (AMX) or AVX512-BF16."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def frozen_features(model: MaskRcnn, batch: int, stages: int) -> Callable[[Tensor], dict[str, Tensor]]:
     """A function (batch, 3, H, W) uint8 -> {"c3": ..} of the backbone's first `stages` stages as they are now.
 
-    It computes in bfloat16 where the CPU has matrix units for that, in float32 elsewhere. Raises ImportError without
+    It computes in bfloat16 where that is fast, in float32 elsewhere. Raises ImportError without
     OpenVINO.
     """
     import openvino
 
-    fast = torch.cpu._is_amx_tile_supported()
+    fast = bfloat16_is_fast()
     names = [name for name in (f"c{level}" for level in model.config.pyramid) if LEVEL_STAGES[name] < stages]
     image = torch.zeros((batch, 3, model.config.input_height, model.config.input_width), dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
