@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mkpose_ros.errors import ModelError
+from mkpose_ros.inference.engine import PRECISIONS
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation.masks import mask_box
 from mkpose_ros.segmentation.onnx_maskrcnn import OnnxMaskRcnn, SegmenterMetadata
@@ -49,12 +51,12 @@ def bench_segmentation(
     if picture is None:
         picture = np.random.default_rng(seed).integers(0, 255, (480, 640, 3), np.uint8)
     rows = []
-    for runtime in runtimes or [name for name in RUNTIMES if importlib.util.find_spec(name)]:
+    for how in _ways(path, runtimes or [name for name in RUNTIMES if importlib.util.find_spec(name)], device, threads):
         for count in object_counts:
             with tempfile.TemporaryDirectory() as folder:
-                times = _stage_times(path, Path(folder), count, runtime, device, threads, picture, repeats)
+                times = _stage_times(path, Path(folder), count, how, picture, repeats)
             for stage, milliseconds in times.items():
-                rows.append(_row(f"segmentation {stage}, {count} objects", runtime, path, threads, milliseconds))
+                rows.append(_row(f"segmentation {stage}, {count} objects", how.name, path, threads, milliseconds))
     for count in object_counts:
         rows.append(_row(f"segmentation clean-up, {count} objects", "numpy", path, 1, _clean_times(count, repeats)))
     return rows
@@ -102,19 +104,38 @@ def write_beginnings(path: Path, folder: Path) -> list[Path]:
     return parts
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How a file is run: what `open_session` takes, and the name of what that gives."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+def _ways(path: Path, runtimes: Sequence[str], device: str, threads: int) -> list[_Way]:
+    """Each runtime in each arithmetic that it has here."""
+    ways: dict[str, _Way] = {}
+    for runtime in runtimes:
+        for precision in PRECISIONS:
+            settings = {"runtime": runtime, "device": device, "threads": threads, "precision": precision}
+            name = open_session(path, **settings).name
+            ways.setdefault(name, _Way(name, settings))
+    return list(ways.values())
+
+
 def _stage_times(
-    path: Path, folder: Path, count: int, runtime: str, device: str, threads: int, picture: np.ndarray, repeats: int
+    path: Path, folder: Path, count: int, how: _Way, picture: np.ndarray, repeats: int
 ) -> dict[str, list[float]]:
     counted = with_object_count(path, count, folder / "model.onnx")
-    metadata = SegmenterMetadata.parse(open_session(counted, runtime, device, threads).metadata, counted)
+    metadata = SegmenterMetadata.parse(open_session(counted, **how.settings).metadata, counted)
     frame = _on_a_wall(picture)
     canvas, _ = metadata.canvas(frame)
     ends = []
     for part in write_beginnings(counted, folder):  # one session at a time: idle threads of another would disturb it
-        session = open_session(part, runtime, device, threads)
+        session = open_session(part, **how.settings)
         ends.append(_marks(lambda mark, session=session: (session.run({"image": canvas}), mark("")), repeats)[:, 0])
         del session
-    segmenter = OnnxMaskRcnn(counted, runtime=runtime, device=device, threads=threads, score_threshold=-1.0)
+    segmenter = OnnxMaskRcnn(counted, **how.settings, score_threshold=-1.0)
     marks = _marks(lambda mark: segmenter.segment(frame, on_stage=mark), repeats)
     segmenter.close()
     preprocess, network, paste = marks.T

@@ -51,6 +51,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         settings.segmenter_model or None,
         device=settings.segmenter_device,
         threads=segmenter_threads,
+        precision=settings.segmenter_precision,
         config_path=settings.segmenter_config or None,
         class_map=settings.segmenter_class_map,
     )

@@ -32,6 +32,7 @@ def open_segmenter(
     *,
     device: str = "cpu",
     threads: int = 0,
+    precision: str = "fp32",
     score_threshold: float = 0.05,
     categories_file: Path | None = None,
     config_path: str | Path | None = None,
@@ -41,8 +42,9 @@ def open_segmenter(
 
     `backend`: auto (the ONNX file by the best runtime at hand), openvino, onnxruntime, detectron2, or outside
     (masks from a topic). `model_path`: an ONNX file (default: the shipped one) or detectron2's weights, which also
-    need `config_path` and the name of a map in config/class_maps.yaml. Classes without an entry in the categories
-    file are skipped. Raises InputError, ModelError, EngineError or DependencyError.
+    need `config_path` and the name of a map in config/class_maps.yaml. `precision` is that of an ONNX file's
+    arithmetic, see `open_session`. Classes without an entry in the categories file are skipped. Raises InputError,
+    ModelError, EngineError or DependencyError.
     """
     if backend not in BACKENDS:
         raise InputError(f"segmentation backend: got {backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -62,6 +64,7 @@ def open_segmenter(
         runtime=backend,
         device=device,
         threads=threads,
+        precision=precision,
         score_threshold=score_threshold,
         known_categories=known,
     )

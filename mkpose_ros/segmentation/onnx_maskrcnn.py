@@ -84,10 +84,11 @@ class OnnxMaskRcnn:
         runtime: str = "auto",
         device: str = "cpu",
         threads: int = 0,
+        precision: str = "fp32",
         score_threshold: float = 0.05,
         known_categories: frozenset[str] | None = None,
     ) -> None:
-        self._session: Session | None = open_session(model_path, runtime, device, threads)
+        self._session: Session | None = open_session(model_path, runtime, device, threads, precision)
         self.metadata = SegmenterMetadata.parse(self._session.metadata, Path(model_path))
         self.name = f"maskrcnn-{self._session.name}"
         self.skipped_classes: dict[str, int] = {}

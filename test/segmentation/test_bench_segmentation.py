@@ -66,3 +66,11 @@ def test_the_model_is_cut_after_its_backbone_and_after_its_proposals(model_path,
 def test_a_file_that_can_not_be_cut_is_named(constant_model, tmp_path):
     with pytest.raises(ModelError, match="RoiAlign"):
         write_beginnings(constant_model(), tmp_path)
+
+
+def test_each_runtime_is_timed_in_each_arithmetic_that_it_has_here(model_path):
+    openvino = pytest.importorskip("openvino")
+    rows = bench_segmentation(model_path=model_path, object_counts=[1], repeats=3)
+    totals = [row["backend"] for row in rows if row["name"].startswith("segmentation total")]
+    half = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert totals == ["openvino", *["openvino-bf16"] * half, "onnxruntime"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mkpose_ros.categories import load_categories
+from mkpose_ros.errors import InputError
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation import CleanConfig, calibrated_thresholds, clean_instances, open_segmenter
 
@@ -56,6 +57,33 @@ def test_a_grey_camera_is_as_good_as_any(segmenter, make_frame, picture):
     found = segmenter.segment(replace(make_frame(480, 640), rgb=grey))
     assert found
     assert all(0 <= instance.score <= 1 and instance.mask.any() for instance in found)
+
+
+def test_in_bfloat16_the_same_things_are_found():
+    pytest.importorskip("openvino")
+    from mkpose_ros.recording import read_recording
+
+    frames = [r.frame for r in read_recording(share_path("models", "demo_recording"))][::12]
+    full, half = (open_segmenter("openvino", MODEL, precision=precision) for precision in ("fp32", "bf16"))
+    overlaps = []
+    for frame in frames:
+        others = half.segment(frame)
+        for instance in (i for i in full.segment(frame) if i.score > 0.5):
+            alike = [o for o in others if o.category == instance.category and abs(o.score - instance.score) < 0.1]
+            overlaps.append(max((_iou(o.mask, instance.mask) for o in alike), default=0.0))
+    # Of two boxes that score alike the other may be kept: an object cut by something else may end elsewhere.
+    assert len(overlaps) > len(frames)
+    assert min(overlaps) > 0.7
+    assert np.median(overlaps) > 0.97
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
+    return np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1)
+
+
+def test_an_unknown_precision_names_those_there_are():
+    with pytest.raises(InputError, match="expected fp32 or bf16"):
+        open_segmenter("auto", MODEL, precision="int4")
 
 
 def test_the_shipped_file_agrees_with_torch_on_its_shipped_weights():
