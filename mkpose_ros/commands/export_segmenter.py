@@ -18,6 +18,7 @@ __all__ = ["export_segmenter"]
 @click.command("export-segmenter")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), help="Folder of a training run of ours.")
 @click.option("--mean-with", type=click.Path(path_type=Path), help="Weights to take the mean of the run's with.")
+@click.option("--mean-share", type=click.FloatRange(0.0, 1.0), default=0.5, help="What those count in the mean.")
 @click.option("--detectron2-config", metavar="FILE", help="A detectron2 config: a YAML file or a model zoo name.")
 @click.option("--weights", metavar="FILE", help="The weights of that config.")
 @click.option("--class-map", default="coco", help="identity, a map of config/class_maps.yaml, or a YAML file.")
@@ -31,6 +32,7 @@ __all__ = ["export_segmenter"]
 def export_segmenter(
     run_folder: Path | None,
     mean_with: Path | None,
+    mean_share: float,
     detectron2_config: str | None,
     weights: str | None,
     class_map: str,
@@ -55,15 +57,16 @@ def export_segmenter(
         raise click.UsageError("--mean-with goes with --run")
     shape = _size(size) if size else None
     if run_folder is not None:
-        model = export_run(run_folder, out, size=shape, mean_with=mean_with)
+        mean = {"mean_with": mean_with, "mean_share": mean_share}
+        model = export_run(run_folder, out, size=shape, **mean)
         if weights_out is not None:
             from mkpose_ros.segmentation.maskrcnn.weights import save_trained
 
-            save_trained(load_run(run_folder, mean_with=mean_with)[0], weights_out)
+            save_trained(load_run(run_folder, **mean)[0], weights_out)
         if detectron2_out is not None:
             from mkpose_ros.segmentation.maskrcnn.detectron2_backbone import write_detectron2
 
-            write_detectron2(load_run(run_folder, shape, mean_with)[0], detectron2_out)
+            write_detectron2(load_run(run_folder, shape, **mean)[0], detectron2_out)
     else:
         from mkpose_ros.segmentation.detectron2_export import export_detectron2
 

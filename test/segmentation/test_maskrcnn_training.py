@@ -254,14 +254,15 @@ def test_the_exported_file_agrees_with_torch_and_opens_as_a_segmenter(tmp_path, 
     assert isinstance(segmenter.segment(make_frame(480, 640)), list)
 
 
-def test_the_mean_with_other_weights_lies_half_way(tmp_path, run):
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_the_mean_with_other_weights_lies_where_their_share_says(tmp_path, run, share):
     own, other = load_run(run)[0], load_run(run)[0]
     with torch.no_grad():
         other.roi_heads["box_predictor"].cls_score.weight += 2.0
     save_trained(other, tmp_path / "other.safetensors")
-    mean, _ = load_run(run, mean_with=tmp_path / "other.safetensors")
+    mean, _ = load_run(run, mean_with=tmp_path / "other.safetensors", mean_share=share)
     expected = own.state_dict()
-    expected["roi_heads.box_predictor.cls_score.weight"] = own.roi_heads["box_predictor"].cls_score.weight + 1.0
+    expected["roi_heads.box_predictor.cls_score.weight"] = own.roi_heads["box_predictor"].cls_score.weight + 2 * share
     for name, value in mean.state_dict().items():
         torch.testing.assert_close(value, expected[name])
 

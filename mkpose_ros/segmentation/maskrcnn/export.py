@@ -46,12 +46,14 @@ class Agreement:
         return self.unmatched == 0 and self.box_px <= 0.5 and self.score <= 1e-3 and self.mask_share >= 0.99
 
 
-def load_run(run: Path, size: tuple[int, int] | None = None, mean_with: Path | None = None) -> tuple[MaskRcnn, int]:
+def load_run(
+    run: Path, size: tuple[int, int] | None = None, mean_with: Path | None = None, mean_share: float = 0.5
+) -> tuple[MaskRcnn, int]:
     """The averaged model of a run folder's newest checkpoint, in evaluation mode, and its step.
 
     `size` is another (height, width) of its input than it was trained with; `mean_with` are weights (safetensors) to
     take the mean with, such as those that the run started from: often better than either (Wortsman et al., *Model
-    soups*, 2022).
+    soups*, 2022); `mean_share` is what they count in it.
     """
     checkpoint = latest_checkpoint(Path(run))
     if checkpoint is None:
@@ -66,7 +68,7 @@ def load_run(run: Path, size: tuple[int, int] | None = None, mean_with: Path | N
         load_trained(other, mean_with)
         theirs = other.state_dict()
         model.load_state_dict(
-            {k: v.lerp(theirs[k], 0.5) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+            {k: v.lerp(theirs[k], mean_share) if v.is_floating_point() else v for k, v in model.state_dict().items()}
         )
     return model, int(checkpoint.name.removeprefix("step-"))
 
@@ -77,15 +79,16 @@ def export_run(
     training: dict[str, Any] | None = None,
     size: tuple[int, int] | None = None,
     mean_with: Path | None = None,
+    mean_share: float = 0.5,
 ) -> MaskRcnn:
     """Write a run's newest weights as ONNX, with `training` (data, hours, figures) in its metadata.
 
     A larger input than in training (`size`: height, width) finds more for more time: objects are seen larger, and
-    training has shown them in many sizes. `mean_with`: see `load_run`.
+    training has shown them in many sizes. `mean_with`, `mean_share`: see `load_run`.
 
     Weights are stored in half precision, which halves the file; the module returned has the same rounded weights.
     """
-    model, step = load_run(run, size, mean_with)
+    model, step = load_run(run, size, mean_with, mean_share)
     model, config = rounded(model), model.config
     metadata = {
         "name": f"maskrcnn-efficientnet-{config.backbone}",
