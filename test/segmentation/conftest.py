@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -88,3 +89,46 @@ def frame() -> RgbdFrame:
 def make_frame():
     """make_frame(height, width, depth_m, value) -> a grey frame of constant depth."""
     return _make_frame
+
+
+HEIGHT, WIDTH = 96, 128  # of the pictures
+
+
+def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
+    """Discs ("bowl") and squares ("box") of one colour on a blurred background, with COCO annotations."""
+    coco_mask = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for index in range(count):
+        picture = cv2.resize(rng.integers(0, 90, (4, 5, 3), np.uint8), (WIDTH, HEIGHT))
+        name = f"{index:03d}.png"
+        images.append({"id": index, "file_name": name, "height": HEIGHT, "width": WIDTH})
+        for x in (32, 96):
+            label = int(rng.integers(2))
+            radius, y = int(rng.integers(12, 24)), int(rng.integers(28, 68))
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if label == 0:
+                cv2.circle(mask, (x, y), radius, 1, -1)
+            else:
+                cv2.rectangle(mask, (x - radius, y - radius), (x + radius, y + radius), 1, -1)
+            picture[mask > 0] = rng.integers(130, 255, 3)
+            runs = coco_mask.encode(np.asfortranarray(mask))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": index, "category_id": label + 1, "iscrowd": 0,
+                    "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+                    "area": int(mask.sum()), "bbox": coco_mask.toBbox(runs).tolist(),
+                }
+            )  # fmt: skip
+        cv2.imwrite(str(folder / name), picture)
+    categories = [{"id": 1, "name": "bowl"}, {"id": 2, "name": "box"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "coco.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """Twelve pictures with COCO annotations."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 12)

