@@ -180,8 +180,10 @@ class _Trainer:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         torch.distributed.all_reduce(flat)
-        for parameter, mean in zip(learnt, (flat / self.world).split([p.numel() for p in learnt]), strict=True):
-            parameter.grad = mean.view_as(parameter)
+        means = (flat / self.world).split([p.numel() for p in learnt])
+        for parameter, gradient, mean in zip(learnt, gradients, means, strict=True):
+            # Copied, not replaced: the fused optimizer takes a gradient to lie in memory as its parameter does.
+            parameter.grad = gradient.copy_(mean.view_as(gradient))
 
     def _agreed(self, decision: bool) -> bool:
         """What the first process decides: one that stopped a step before another would leave that one waiting."""
