@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mkpose_ros.commands.options import common_options, write_json
 from mkpose_ros.errors import DependencyError
+from mkpose_ros.inference.engine import PRECISIONS
 
 __all__ = ["eval_segmenter"]
 
@@ -31,6 +32,8 @@ __all__ = ["eval_segmenter"]
 @click.option("--detectron2-config", metavar="FILE", help="A detectron2 config: a YAML file or a model zoo name.")
 @click.option("--class-map", default="coco", show_default=True, help="Their class names -> ours, for detectron2.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or gpu, as the backend calls it.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True,
+              help="OpenVINO's arithmetic; the node has bf16 where the CPU has it.")  # fmt: skip
 @click.option("--calibrate", is_flag=True, help="Write each category's score of best F1 into the ONNX file.")
 @common_options
 def eval_segmenter(
@@ -42,6 +45,7 @@ def eval_segmenter(
     detectron2_config: str | None,
     class_map: str,
     device: str,
+    precision: str,
     calibrate: bool,
     json_file: str | None,
     seed: int,
@@ -63,7 +67,9 @@ def eval_segmenter(
     from mkpose_ros.segmentation import open_segmenter
 
     console = Console(stderr=True)
-    segmenter = open_segmenter(backend, model, device=device, config_path=detectron2_config, class_map=class_map)
+    segmenter = open_segmenter(
+        backend, model, device=device, precision=precision, config_path=detectron2_config, class_map=class_map
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         folder, limit = (data, limit) if data is not None else _scenes(split, seed, limit, bar)

@@ -109,11 +109,26 @@ def load_segmenter_config(
 
 
 def _build(kind: type, values: Mapping[str, Any]) -> Any:
-    known = [f.name for f in fields(kind)]
+    defaults = {f.name: f.default for f in fields(kind)}
+    known = list(defaults)
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"segmenter config: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-    return kind(**{name: _frozen(value) for name, value in values.items()})
+    frozen = {name: _frozen(value) for name, value in values.items()}
+    return kind(**{name: _number(name, value, defaults.get(name)) for name, value in frozen.items()})
+
+
+def _number(name: str, value: Any, default: Any) -> Any:
+    """A setting whose default is a number, as that kind of number: YAML takes 8e-4, without a point, for a word."""
+    if type(default) not in (int, float):
+        return value
+    try:
+        number = float(value)
+        if type(default) is float or number == int(number):
+            return type(default)(number)
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"segmenter config: {name} is {value!r}, expected a number like {default}")
 
 
 def _frozen(value: Any) -> Any:
