@@ -10,6 +10,7 @@ import numpy as np
 
 from mkpose_ros.bench.timing import rss_mb, timing_row
 from mkpose_ros.segmentation import instances_from_label_image
+from mkpose_ros.segmentation.masks import mask_iou
 from mkpose_ros.tracking.carry import CarriedMasks, MaskCarrier
 from mkpose_ros.types import FrameSample
 
@@ -85,10 +86,6 @@ class CarryBench:
             if np.count_nonzero(truth) < MIN_PIXELS:
                 continue  # it is hidden now
             if name in found:
-                sums.ious.append(_iou(found[name], truth))
+                sums.ious.append(mask_iou(found[name], truth))
             else:
                 sums.lost += 1
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1)

@@ -11,7 +11,7 @@ from mkpose_ros.array_pool import Empty, parts
 from mkpose_ros.errors import InputError
 from mkpose_ros.types import Instance
 
-__all__ = ["instances_from_label_image", "label_image", "mask_box", "paste_mask"]
+__all__ = ["instances_from_label_image", "label_image", "mask_box", "mask_iou", "paste_mask"]
 
 
 def mask_box(mask: np.ndarray) -> np.ndarray:
@@ -82,3 +82,8 @@ def paste_mask(
     cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, pasted, cv2.BORDER_CONSTANT, 0)
     np.greater_equal(pasted, threshold, out=mask[top:bottom, left:right])
     return mask
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Pixels of both masks (H, W) bool over pixels of either; 0 for two empty ones."""
+    return float(np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1))

@@ -20,6 +20,7 @@ import pytest
 from mkpose_ros.categories import NOCS_CATEGORIES
 from mkpose_ros.resources import share_path
 from mkpose_ros.segmentation import CleanConfig, calibrated_thresholds, clean_instances, open_segmenter
+from mkpose_ros.segmentation.masks import mask_iou
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
 
 HERE = Path(__file__).parent
@@ -64,7 +65,7 @@ def measure(found: list[Instance], objects: list[tuple[str, np.ndarray]], ignore
     """
     rows, right = [], set()
     for category, mask in objects:
-        overlaps = [iou(instance.mask, mask) for instance in found]
+        overlaps = [mask_iou(instance.mask, mask) for instance in found]
         best = int(np.argmax(overlaps)) if found else -1
         if best < 0 or overlaps[best] < 0.5:
             rows.append([category, "", 0.0, 0.0])
@@ -79,10 +80,6 @@ def measure(found: list[Instance], objects: list[tuple[str, np.ndarray]], ignore
         if index not in right and (instance.mask & ignored).sum() < 0.5 * instance.mask.sum()
     ]
     return {"objects": rows, "false": false}
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1))
 
 
 def measure_all() -> dict:

@@ -17,7 +17,7 @@ from mkpose_ros.training.checkpoint import latest_checkpoint, load_weights  # no
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 import torch
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig, SegmenterTrainConfig
