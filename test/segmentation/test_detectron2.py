@@ -52,7 +52,13 @@ def test_weights_and_configs_that_are_missing_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1}, {"relief": True}]
+    "form",
+    [
+        {},
+        {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1},
+        {"relief": True},
+        {"box_passes": 2, "box_vote_iou": 0.75},
+    ],
 )
 def test_our_weights_mean_the_same_to_detectron2(tmp_path, form):
     torch = pytest.importorskip("torch")

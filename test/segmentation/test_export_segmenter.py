@@ -29,7 +29,7 @@ def run_folder(tmp_path_factory):
     torch.manual_seed(0)
     config = MaskRcnnConfig(
         categories=("bowl", "mug"), input_height=96, input_width=128, pyramid=(3, 4, 5), pool_samples=1,
-        box_head_convolutions=1, detections=10,
+        box_head_convolutions=1, detections=10, box_passes=2, box_vote_iou=0.75,
     )  # fmt: skip
     model = MaskRcnn(config)
     with torch.no_grad():

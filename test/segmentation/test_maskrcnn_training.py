@@ -39,6 +39,7 @@ HEIGHT, WIDTH = 96, 128
 MODEL = MaskRcnnConfig(
     categories=("bowl", "box"), input_height=HEIGHT, input_width=WIDTH,
     anchor_sizes=((12, 18), (26, 36), (50, 70), (90, 120)), proposals=50, detections=20,
+    box_passes=2, box_vote_iou=0.75,
 )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class MaskRcnnConfig:
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width
     box_head_convolutions: int = 0  # of fpn_channels, before the two layers
     box_head_channels: int = 256
+    box_passes: int = 1  # of detection: boxes that the box head found are looked at again; mean logits count
+    box_vote_iou: float = 1.0  # boxes that overlap by more become their mean; 1: none do
     mask_head_channels: int = 64
     mask_head_convolutions: int = 3
     pre_nms_top: int = 300  # proposals of each level before suppression
@@ -47,6 +49,8 @@ class MaskRcnnConfig:
             )
         if self.backbone not in ("lite0", "lite2"):
             raise InputError(f"segmenter config: backbone {self.backbone!r}, expected lite0 or lite2")
+        if self.box_passes < 1:
+            raise InputError(f"segmenter config: box_passes {self.box_passes}, expected 1 or more")
         if self.pyramid not in ((2, 3, 4, 5), (3, 4, 5)):
             raise InputError(f"segmenter config: pyramid {self.pyramid}, expected levels 2 to 5 or 3 to 5")
 

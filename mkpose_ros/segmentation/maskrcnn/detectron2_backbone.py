@@ -1,6 +1,6 @@
-"""Our Mask R-CNN as a detectron2 model: the backbone, registered; the config; the weights file.
+"""Our Mask R-CNN as a detectron2 model: the backbone and the heads, registered; the config; the weights file.
 
-Importing this module needs detectron2 and registers `build_efficientnet_lite_fpn_backbone`.
+Importing this module needs detectron2 and registers `build_efficientnet_lite_fpn_backbone` and `RepeatedBoxROIHeads`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from typing import Any
 
 import torch
 import yaml
+from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, CascadeROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
+from detectron2.structures import Instances
 
 from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite
+from mkpose_ros.segmentation.maskrcnn.boxes import clip_boxes, voted
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, PIXEL_MEAN, PIXEL_STD, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
 from mkpose_ros.segmentation.relief import COLOURS, RELIEF_CHANNELS
 
-__all__ = ["build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
+__all__ = ["RepeatedBoxROIHeads", "build_efficientnet_lite_fpn_backbone", "detectron2_settings", "write_detectron2"]
 
 BOTTOM_UP_LEVELS = ["c2", "c3", "c4", "c5"]
 
@@ -47,10 +52,45 @@ def build_efficientnet_lite_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FP
     )
 
 
+@ROI_HEADS_REGISTRY.register()
+class RepeatedBoxROIHeads(CascadeROIHeads):
+    """A cascade whose stages are one and the same head, and whose boxes become the means of those that overlap by more
+    than cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU."""
+
+    @classmethod
+    def from_config(cls, cfg: Any, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        return super().from_config(cfg, input_shape) | {"box_vote_iou": cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU}
+
+    @configurable
+    def __init__(self, *, box_vote_iou: float, box_heads: list, box_predictors: list, **others: Any) -> None:
+        stages = len(box_heads)
+        super().__init__(box_heads=box_heads[:1] * stages, box_predictors=box_predictors[:1] * stages, **others)
+        self.box_vote_iou = box_vote_iou
+
+    def _forward_box(self, features: dict[str, torch.Tensor], proposals: list[Instances], targets: Any = None) -> Any:
+        if self.training:
+            return super()._forward_box(features, proposals, targets)
+        levels = [features[level] for level in self.box_in_features]
+        sizes, counts = [p.image_size for p in proposals], [len(p) for p in proposals]
+        predictor, boxes, logits = self.box_predictor[0], None, []
+        for stage in range(self.num_cascade_stages):
+            proposals = self._create_proposals_from_boxes(boxes, sizes) if stage else proposals
+            found = self._run_stage(levels, proposals, stage)
+            logits.append(found[0])
+            boxes = predictor.predict_boxes(found, proposals)
+        scores = torch.softmax(sum(logits) / len(logits), dim=1).split(counts)
+        boxes = [clip_boxes(b, *size) for b, size in zip(boxes, sizes, strict=True)]
+        if self.box_vote_iou < 1.0:
+            boxes = [voted(b, 1.0 - s[:, -1], self.box_vote_iou) for b, s in zip(boxes, scores, strict=True)]
+        least, overlap, most = predictor.test_score_thresh, predictor.test_nms_thresh, predictor.test_topk_per_image
+        return fast_rcnn_inference(boxes, scores, sizes, least, overlap, most)[0]
+
+
 def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
     """The detectron2 config, as nested dictionaries, under which our weights mean the same."""
     channels = COLOURS + RELIEF_CHANNELS * config.relief
     pooled = {"POOLER_TYPE": "ROIAlignV2", "POOLER_SAMPLING_RATIO": config.pool_samples}
+    repeated = _looks_again(config)
     return {
         "VERSION": 2,
         "INPUT": {
@@ -85,11 +125,16 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
                 "BBOX_REG_WEIGHTS": list(RPN_WEIGHTS),
             },
             "ROI_HEADS": {
-                "NAME": "StandardROIHeads",
+                "NAME": RepeatedBoxROIHeads.__name__ if repeated else "StandardROIHeads",
                 "IN_FEATURES": [f"p{level}" for level in config.pyramid],
                 "NUM_CLASSES": len(config.categories),
                 "NMS_THRESH_TEST": config.nms_iou,
                 "SCORE_THRESH_TEST": config.min_score,
+                "BOX_VOTE_IOU": config.box_vote_iou,
+            },
+            "ROI_BOX_CASCADE_HEAD": {
+                "IOUS": [min(0.5 + 0.1 * i, 0.7) for i in range(config.box_passes)],  # to train it by detectron2
+                "BBOX_REG_WEIGHTS": [list(BOX_WEIGHTS)] * config.box_passes,
             },
             "ROI_BOX_HEAD": {
                 "NAME": "FastRCNNConvFCHead",
@@ -119,5 +164,22 @@ def write_detectron2(model: MaskRcnn, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     config_path, weights_path = folder / "config.yaml", folder / "model.pth"
     config_path.write_text(yaml.safe_dump(detectron2_settings(model.config), sort_keys=False), encoding="utf-8")
-    torch.save({"model": model.state_dict()}, weights_path)
+    weights = model.state_dict()
+    if _looks_again(model.config):
+        weights = _by_stage(weights, model.config.box_passes)
+    torch.save({"model": weights}, weights_path)
     return config_path, weights_path
+
+
+def _by_stage(weights: dict[str, torch.Tensor], stages: int) -> dict[str, torch.Tensor]:
+    """The weights as a cascade names them: `roi_heads.box_head.fc1.weight` is `roi_heads.box_head.0.fc1.weight`."""
+    named = {}
+    for name, value in weights.items():
+        heads, part, *rest = name.split(".")
+        staged = (heads, part) in (("roi_heads", "box_head"), ("roi_heads", "box_predictor"))
+        named |= {".".join([heads, part, str(i), *rest]): value for i in range(stages)} if staged else {name: value}
+    return named
+
+
+def _looks_again(config: MaskRcnnConfig) -> bool:
+    return config.box_passes > 1 or config.box_vote_iou < 1.0

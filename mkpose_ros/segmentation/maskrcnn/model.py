@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mkpose_ros.segmentation.maskrcnn.backbone import EfficientNetLite, FeaturePyramid
-from mkpose_ros.segmentation.maskrcnn.boxes import anchors_of_level, clip_boxes, decode, nms, offset_by_group
+from mkpose_ros.segmentation.maskrcnn.boxes import anchors_of_level, clip_boxes, decode, nms, offset_by_group, voted
 from mkpose_ros.segmentation.maskrcnn.config import MaskRcnnConfig
 from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL, BoxHead, BoxPredictor, MaskHead, RpnHead
 from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align_pyramid
@@ -92,16 +92,29 @@ class MaskRcnn(nn.Module):
         return boxes[nms(apart, scores, self.config.rpn_nms_iou, count, NEVER / 2)]
 
     def classify(self, pyramid: dict[str, Tensor], proposals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (N, 4), scores (N,) and labels (N,) of one picture from its proposals (P, 4)."""
-        config = self.config
-        height, width = config.input_height, config.input_width
-        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, proposals, BOX_POOL, config.pool_samples))
-        logits, deltas = self.roi_heads["box_predictor"](hidden)
-        boxes = clip_boxes(decode(deltas, proposals, BOX_WEIGHTS), height, width)
-        classes = len(config.categories)
-        scores = torch.softmax(logits, dim=1)[:, :classes].flatten()  # (P * K,), the class running fastest
+        """Boxes (N, 4), scores (N,) and labels (N,) of one picture from its proposals (P, 4).
+
+        Boxes are looked at `box_passes` times, each time where the last one put them, by the same head, and scores
+        come from the mean of the logits (Cascade R-CNN, Cai and Vasconcelos, 2018, has a head for each time).
+        """
+        config, classes = self.config, len(self.config.categories)
+        boxes, logits = self._look(pyramid, proposals)
+        for _ in range(config.box_passes - 1):
+            boxes, again = self._look(pyramid, boxes)
+            logits = logits + again
+        probabilities = torch.softmax(logits / config.box_passes, dim=1)
+        if config.box_vote_iou < 1.0:
+            boxes = voted(boxes, 1.0 - probabilities[:, classes], config.box_vote_iou)
+        scores = probabilities[:, :classes].flatten()  # (P * K,), the class running fastest
         labels = torch.arange(classes, device=boxes.device).repeat(boxes.shape[0])
         boxes = boxes[:, None].expand(-1, classes, -1).reshape(-1, 4)
-        apart = offset_by_group(boxes, labels, max(height, width))
+        apart = offset_by_group(boxes, labels, max(config.input_height, config.input_width))
         kept = nms(apart, scores, config.nms_iou, config.detections, config.min_score)
         return boxes[kept], scores[kept], labels[kept]
+
+    def _look(self, pyramid: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Where one picture's boxes (P, 4) should be (P, 4), and the logits (P, K + 1) of what they hold."""
+        config = self.config
+        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, boxes, BOX_POOL, config.pool_samples))
+        logits, deltas = self.roi_heads["box_predictor"](hidden)
+        return clip_boxes(decode(deltas, boxes, BOX_WEIGHTS), config.input_height, config.input_width), logits
