@@ -23,7 +23,8 @@ __all__ = ["best_threshold", "evaluate_segmenter", "write_thresholds"]
 
 # Where COCOeval keeps them: AP, AP50, AP75, AP of small (below 32^2 pixels), medium and large (above 96^2), AR100.
 STATISTICS = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar100": 8}
-NEARLY = 0.97  # of the best F1
+NEARLY = 0.97  # of the best F score
+PRECISION_COUNTS = 2.0  # times as much as recall: a gripper sent to what is none costs more than a frame's miss
 ENOUGH = 10  # objects of a category that a threshold is chosen from
 IOU_50, IOU_75 = 0, 5  # among COCO's ten IoU thresholds
 
@@ -36,7 +37,7 @@ def evaluate_segmenter(
 
     Returns {"pictures", "detections", "mask": {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar100"},
     "box": {...}, "per_category": {name: {"ap", "ap50", "ap75", "objects", "threshold", "f1"}}} of masks; a figure
-    without objects is None. `threshold` is the score at which F1 (percent, IoU 0.5) is nearly best.
+    without objects is None. `threshold` is `best_threshold`'s, and `f1` is F1 there (percent, IoU 0.5).
     """
     truth, files = merged_annotations(Path(folder), limit)
     coco = COCO()
@@ -61,19 +62,21 @@ def evaluate_segmenter(
 
 
 def best_threshold(scores: np.ndarray, hits: np.ndarray, objects: int) -> tuple[float, float]:
-    """The middle one of the scores from which on detections have nearly the best F1, and that F1.
+    """The middle one of the scores from which on detections have nearly the best F, and their F1.
 
-    `scores` (N,) and `hits` (N,) bool, which of them are right. The curve is flat at its top. What cameras see scores
-    lower than what is rendered, objects and what is none alike: the low end takes many of the latter for objects, the
-    high end misses some of the former.
+    `scores` (N,) and `hits` (N,) bool, which of them are right. F is the harmonic mean of precision and recall in
+    which precision counts PRECISION_COUNTS times (van Rijsbergen's, beta 0.71). The curve is flat at its top. What
+    cameras see scores lower than what is rendered, objects and what is none alike: the low end takes many of the
+    latter for objects, the high end misses some of the former.
     """
     order = np.argsort(-scores, kind="stable")
-    f1 = 2.0 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + objects)
-    if len(order) == 0 or f1.max() == 0.0:
+    right, taken = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
+    f = (PRECISION_COUNTS + 1.0) * right / (PRECISION_COUNTS * taken + objects)
+    if len(order) == 0 or f.max() == 0.0:
         return 1.0, 0.0
-    nearly = np.flatnonzero(f1 >= NEARLY * f1.max())
+    nearly = np.flatnonzero(f >= NEARLY * f.max())
     middle = int(nearly[len(nearly) // 2])
-    return float(scores[order[middle]]), float(f1[middle])
+    return float(scores[order[middle]]), float(2.0 * right[middle] / (taken[middle] + objects))
 
 
 def write_thresholds(model_path: Path, per_category: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

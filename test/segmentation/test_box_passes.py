@@ -66,12 +66,23 @@ def test_scores_come_from_the_mean_of_what_all_looks_say():
         assert torch.allclose(scores[labels == label], torch.softmax((first + second) / 2, dim=1)[:, label], atol=1e-5)
 
 
-def test_boxes_that_agree_become_their_mean_by_certainty_and_others_stay():
+def test_boxes_that_agree_move_towards_the_surer_one_and_others_stay():
     boxes = torch.tensor([[10.0, 10, 50, 50], [12.0, 10, 52, 50], [100.0, 10, 120, 30], [30.0, 30, 30, 30]])
     means = voted(boxes, torch.tensor([0.9, 0.3, 0.5, 0.2]), 0.75)
-    assert torch.allclose(means[0], torch.tensor([10.5, 10, 50.5, 50]))
-    assert torch.allclose(means[1], means[0])
+    weight = (38 / 42 - 0.75) / 0.25  # their IoU is 38/42
+    expected = torch.tensor(
+        [10 + 2 * 0.3 * weight / (0.9 + 0.3 * weight), 12 - 2 * 0.9 * weight / (0.3 + 0.9 * weight)]
+    )
+    assert torch.allclose(means[:2, 0], expected, atol=1e-4)
+    assert torch.allclose(means[:2, 2] - means[:2, 0], torch.tensor(40.0))
     assert torch.equal(means[2:], boxes[2:])
+
+
+def test_a_vote_moves_little_when_a_box_moves_little():
+    certainty, boxes = torch.tensor([0.9, 0.8]), torch.tensor([[10.0, 10, 50, 50], [16.0, 10, 56, 50]])
+    steps = [voted(boxes + torch.tensor([[0.0], [0.01 * i]]), certainty, 0.7)[0] for i in range(200)]
+    assert (torch.stack(steps).diff(dim=0).abs() < 0.02).all()
+    assert steps[0][0] > 10.1 > steps[-1][0]  # at first they vote, at last they overlap too little
 
 
 def test_a_vote_of_many_noisy_boxes_lies_nearer_the_truth_than_they_do():

@@ -86,14 +86,14 @@ def test_a_segmenter_that_finds_nothing_has_nothing(constant_model, pictures):
     }  # fmt: skip
 
 
-def test_the_threshold_is_the_middle_of_nearly_the_best_f1():
+def test_the_threshold_is_the_middle_of_nearly_the_best_f_in_which_precision_counts_twice():
     scores, hits = np.array([0.2, 0.9, 0.6, 0.8, 0.4]), np.array([False, True, True, False, False])
-    # From 0.9, 0.8, 0.6, ... on: F1 is 2/5, 2/6, 4/7, 4/8, 4/9 with four objects.
+    # From 0.9, 0.8, 0.6, ... on: F is 3/6, 3/8, 6/10, 6/12, 6/14 with four objects; F1 from 0.6 on is 4/7.
     assert best_threshold(scores, hits, 4) == (0.6, pytest.approx(4 / 7))
-    # Of 40: 38 to 40 right ones, and up to two wrong ones behind them, are nearly as good.
+    # Of 40: 37 to 40 right ones, and one wrong one behind them, are nearly as good.
     many = np.linspace(1.0, 0.01, 100)
     right = np.arange(100) < 40
-    assert best_threshold(many, right, 40) == (pytest.approx(many[39]), pytest.approx(1.0))
+    assert best_threshold(many, right, 40) == (pytest.approx(many[38]), pytest.approx(2 * 39 / 79))
     assert best_threshold(scores, np.zeros(5, bool), 4) == (1.0, 0.0)
     assert best_threshold(np.zeros(0), np.zeros(0, bool), 4) == (1.0, 0.0)
 
