@@ -68,7 +68,9 @@ def test_scores_come_from_the_mean_of_what_all_looks_say():
 
 def test_boxes_that_agree_move_towards_the_surer_one_and_others_stay():
     boxes = torch.tensor([[10.0, 10, 50, 50], [12.0, 10, 52, 50], [100.0, 10, 120, 30], [30.0, 30, 30, 30]])
-    means = voted(boxes, torch.tensor([0.9, 0.3, 0.5, 0.2]), 0.75)
+    certainty = torch.tensor([0.9, 0.3, 0.5, 0.2])
+    assert torch.equal(voted(boxes, certainty, 1.0), boxes)
+    means = voted(boxes, certainty, 0.75)
     weight = (38 / 42 - 0.75) / 0.25  # their IoU is 38/42
     expected = torch.tensor(
         [10 + 2 * 0.3 * weight / (0.9 + 0.3 * weight), 12 - 2 * 0.9 * weight / (0.3 + 0.9 * weight)]

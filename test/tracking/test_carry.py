@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mkpose_ros.geometry.rotations import compose_pose
+from mkpose_ros.segmentation.masks import mask_iou
 from mkpose_ros.tracking.carry import MaskCarrier
 from mkpose_ros.types import CameraIntrinsics, Instance, RgbdFrame
 
@@ -36,10 +37,6 @@ def _view(shift=(0, 0), *, stamp_ns: int = 0, plain: bool = False, T_world_cam=N
     return frame, Instance(mask > 0, box, "mug", 0.9)
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return np.count_nonzero(a & b) / np.count_nonzero(a | b)
-
-
 @pytest.mark.parametrize("shift", [(0, 0), (7, -4), (-20, 12)])
 @pytest.mark.parametrize("plain", [False, True], ids=["textured", "plain"])
 def test_a_mask_goes_where_its_object_goes(shift, plain):
@@ -47,7 +44,7 @@ def test_a_mask_goes_where_its_object_goes(shift, plain):
     later, expected = _view(shift, stamp_ns=200_000_000, plain=plain)
     carried = MaskCarrier(frame, [instance]).carry(later)
     (found,) = carried.instances
-    assert _iou(found.mask, expected.mask) > 0.93
+    assert mask_iou(found.mask, expected.mask) > 0.93
     np.testing.assert_allclose(found.box2d, expected.box2d, atol=3)
     assert (found.category, found.score) == ("mug", 0.9)
     assert carried.coverage > 0.95
@@ -60,7 +57,7 @@ def test_a_mask_follows_over_many_frames_without_drift():
     for step in range(1, 16):
         later, expected = _view((4 * step, 2 * step), stamp_ns=step * 30_000_000)
         (found,) = carrier.carry(later).instances
-    assert _iou(found.mask, expected.mask) > 0.93
+    assert mask_iou(found.mask, expected.mask) > 0.93
 
 
 def test_what_comes_before_an_object_is_cut_out_of_its_mask():
@@ -70,7 +67,7 @@ def test_what_comes_before_an_object_is_cut_out_of_its_mask():
     carried = MaskCarrier(frame, [instance]).carry(later)
     (found,) = carried.instances
     assert not found.mask[:, 171:].any()
-    assert _iou(found.mask[:, :170], expected.mask[:, :170]) > 0.9
+    assert mask_iou(found.mask[:, :170], expected.mask[:, :170]) > 0.9
     assert carried.coverage < 0.9
 
 
@@ -95,7 +92,7 @@ def test_a_known_camera_motion_reaches_farther_than_flow():
     frame, instance = _view(T_world_cam=np.eye(4))
     later, expected = _view((shift, 0), stamp_ns=100_000_000, T_world_cam=T_cam)
     (found,) = MaskCarrier(frame, [instance]).carry(later).instances
-    assert _iou(found.mask, expected.mask) > 0.9
+    assert mask_iou(found.mask, expected.mask) > 0.9
 
 
 def test_nothing_carried_is_a_normal_answer():

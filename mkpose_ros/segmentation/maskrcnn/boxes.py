@@ -76,12 +76,14 @@ def offset_by_group(boxes: Tensor, group: Tensor, side: float) -> Tensor:
 
 def voted(boxes: Tensor, certainty: Tensor, iou: float) -> Tensor:
     """Each of the boxes (N, 4) as the mean of those that overlap it by more than `iou`, weighted by certainty (N,) and
-    by how much more.
+    by how much more; from an `iou` of 1 on the boxes as they are.
 
     Box voting (Gidaris and Komodakis, *Object detection via a multi-region & semantic segmentation-aware CNN model*,
     2015), before suppression instead of after it. Weights begin at nothing: a vote that came all at once would make
     runtimes differ whose last digits do.
     """
+    if iou >= 1.0:
+        return boxes
     alike = (box_iou(boxes, boxes) - iou).clamp(min=0) / (1.0 - iou)
     itself = torch.eye(len(boxes), device=boxes.device)  # a box without an area overlaps nothing
     weight = torch.maximum(alike, itself) * certainty.clamp(min=1e-6)[None]

@@ -79,9 +79,10 @@ class RepeatedBoxROIHeads(CascadeROIHeads):
             logits.append(found[0])
             boxes = predictor.predict_boxes(found, proposals)
         scores = torch.softmax(sum(logits) / len(logits), dim=1).split(counts)
-        boxes = [clip_boxes(b, *size) for b, size in zip(boxes, sizes, strict=True)]
-        if self.box_vote_iou < 1.0:
-            boxes = [voted(b, 1.0 - s[:, -1], self.box_vote_iou) for b, s in zip(boxes, scores, strict=True)]
+        boxes = [
+            voted(clip_boxes(b, *size), 1.0 - s[:, -1], self.box_vote_iou)
+            for b, s, size in zip(boxes, scores, sizes, strict=True)
+        ]
         least, overlap, most = predictor.test_score_thresh, predictor.test_nms_thresh, predictor.test_topk_per_image
         return fast_rcnn_inference(boxes, scores, sizes, least, overlap, most)[0]
 
@@ -90,7 +91,6 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
     """The detectron2 config, as nested dictionaries, under which our weights mean the same."""
     channels = COLOURS + RELIEF_CHANNELS * config.relief
     pooled = {"POOLER_TYPE": "ROIAlignV2", "POOLER_SAMPLING_RATIO": config.pool_samples}
-    repeated = _looks_again(config)
     return {
         "VERSION": 2,
         "INPUT": {
@@ -125,7 +125,7 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
                 "BBOX_REG_WEIGHTS": list(RPN_WEIGHTS),
             },
             "ROI_HEADS": {
-                "NAME": RepeatedBoxROIHeads.__name__ if repeated else "StandardROIHeads",
+                "NAME": RepeatedBoxROIHeads.__name__ if _looks_again(config) else "StandardROIHeads",
                 "IN_FEATURES": [f"p{level}" for level in config.pyramid],
                 "NUM_CLASSES": len(config.categories),
                 "NMS_THRESH_TEST": config.nms_iou,

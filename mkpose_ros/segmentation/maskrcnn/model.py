@@ -103,8 +103,7 @@ class MaskRcnn(nn.Module):
             boxes, again = self._look(pyramid, boxes)
             logits = logits + again
         probabilities = torch.softmax(logits / config.box_passes, dim=1)
-        if config.box_vote_iou < 1.0:
-            boxes = voted(boxes, 1.0 - probabilities[:, classes], config.box_vote_iou)
+        boxes = voted(boxes, 1.0 - probabilities[:, classes], config.box_vote_iou)
         scores = probabilities[:, :classes].flatten()  # (P * K,), the class running fastest
         labels = torch.arange(classes, device=boxes.device).repeat(boxes.shape[0])
         boxes = boxes[:, None].expand(-1, classes, -1).reshape(-1, 4)
