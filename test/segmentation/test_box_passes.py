@@ -60,7 +60,7 @@ def test_scores_come_from_the_mean_of_what_all_looks_say():
     with torch.inference_mode():
         moved = decode(torch.tensor([(3.0, 0.0, 0.0, 0.0)] * 2), PROPOSALS, BOX_WEIGHTS)
         pyramid = model.features(IMAGE)
-        first, second = (model._look(pyramid, boxes)[1] for boxes in (PROPOSALS, moved))
+        first, second = (model.look(pyramid, 0, boxes, again=False)[0] for boxes in (PROPOSALS, moved))
     assert not torch.allclose(first, second, atol=1e-3)
     for label in (0, 1):
         assert torch.allclose(scores[labels == label], torch.softmax((first + second) / 2, dim=1)[:, label], atol=1e-5)

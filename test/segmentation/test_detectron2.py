@@ -58,6 +58,7 @@ def test_weights_and_configs_that_are_missing_are_named(tmp_path):
         {"pyramid": (3, 4, 5), "box_head_convolutions": 1, "pool_samples": 1},
         {"relief": True},
         {"box_passes": 2, "box_vote_iou": 0.75},
+        {"box_passes": 3, "box_vote_iou": 0.75, "own_second_head": True},
     ],
 )
 def test_our_weights_mean_the_same_to_detectron2(tmp_path, form):

@@ -32,6 +32,7 @@ class MaskRcnnConfig:
     box_head_convolutions: int = 0  # of fpn_channels, before the two layers
     box_head_channels: int = 256
     box_passes: int = 1  # of detection: boxes that the box head found are looked at again; mean logits count
+    own_second_head: bool = False  # for all looks but the first, as in Cascade R-CNN
     box_vote_iou: float = 1.0  # boxes that overlap by more become their mean; 1: none do
     mask_head_channels: int = 64
     mask_head_convolutions: int = 3
@@ -51,6 +52,8 @@ class MaskRcnnConfig:
             raise InputError(f"segmenter config: backbone {self.backbone!r}, expected lite0 or lite2")
         if self.box_passes < 1:
             raise InputError(f"segmenter config: box_passes {self.box_passes}, expected 1 or more")
+        if self.own_second_head and self.box_passes < 2:
+            raise InputError("segmenter config: own_second_head with box_passes 1, expected 2 or more")
         if self.pyramid not in ((2, 3, 4, 5), (3, 4, 5)):
             raise InputError(f"segmenter config: pyramid {self.pyramid}, expected levels 2 to 5 or 3 to 5")
 

@@ -54,17 +54,23 @@ def build_efficientnet_lite_fpn_backbone(cfg: Any, input_shape: ShapeSpec) -> FP
 
 @ROI_HEADS_REGISTRY.register()
 class RepeatedBoxROIHeads(CascadeROIHeads):
-    """A cascade whose stages are one and the same head, and whose boxes become the means of those that overlap by more
-    than cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU."""
+    """A cascade whose stages are one and the same head, or of whose stages all but the first are
+    (cfg.MODEL.ROI_HEADS.OWN_SECOND_HEAD), and whose boxes become the means of those that overlap by more than
+    cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU."""
 
     @classmethod
     def from_config(cls, cfg: Any, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        return super().from_config(cfg, input_shape) | {"box_vote_iou": cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU}
+        own = {"box_vote_iou": cfg.MODEL.ROI_HEADS.BOX_VOTE_IOU, "own_second_head": cfg.MODEL.ROI_HEADS.OWN_SECOND_HEAD}
+        return super().from_config(cfg, input_shape) | own
 
     @configurable
-    def __init__(self, *, box_vote_iou: float, box_heads: list, box_predictors: list, **others: Any) -> None:
-        stages = len(box_heads)
-        super().__init__(box_heads=box_heads[:1] * stages, box_predictors=box_predictors[:1] * stages, **others)
+    def __init__(
+        self, *, box_vote_iou: float, own_second_head: bool, box_heads: list, box_predictors: list, **others: Any
+    ) -> None:
+        heads = [min(stage, int(own_second_head)) for stage in range(len(box_heads))]
+        super().__init__(
+            box_heads=[box_heads[i] for i in heads], box_predictors=[box_predictors[i] for i in heads], **others
+        )
         self.box_vote_iou = box_vote_iou
 
     def _forward_box(self, features: dict[str, torch.Tensor], proposals: list[Instances], targets: Any = None) -> Any:
@@ -72,17 +78,18 @@ class RepeatedBoxROIHeads(CascadeROIHeads):
             return super()._forward_box(features, proposals, targets)
         levels = [features[level] for level in self.box_in_features]
         sizes, counts = [p.image_size for p in proposals], [len(p) for p in proposals]
-        predictor, boxes, logits = self.box_predictor[0], None, []
+        boxes, logits = None, []
         for stage in range(self.num_cascade_stages):
             proposals = self._create_proposals_from_boxes(boxes, sizes) if stage else proposals
             found = self._run_stage(levels, proposals, stage)
             logits.append(found[0])
-            boxes = predictor.predict_boxes(found, proposals)
+            boxes = self.box_predictor[stage].predict_boxes(found, proposals)
         scores = torch.softmax(sum(logits) / len(logits), dim=1).split(counts)
         boxes = [
             voted(clip_boxes(b, *size), 1.0 - s[:, -1], self.box_vote_iou)
             for b, s, size in zip(boxes, scores, sizes, strict=True)
         ]
+        predictor = self.box_predictor[0]
         least, overlap, most = predictor.test_score_thresh, predictor.test_nms_thresh, predictor.test_topk_per_image
         return fast_rcnn_inference(boxes, scores, sizes, least, overlap, most)[0]
 
@@ -131,6 +138,7 @@ def detectron2_settings(config: MaskRcnnConfig) -> dict[str, Any]:
                 "NMS_THRESH_TEST": config.nms_iou,
                 "SCORE_THRESH_TEST": config.min_score,
                 "BOX_VOTE_IOU": config.box_vote_iou,
+                "OWN_SECOND_HEAD": config.own_second_head,
             },
             "ROI_BOX_CASCADE_HEAD": {
                 "IOUS": [min(0.5 + 0.1 * i, 0.7) for i in range(config.box_passes)],  # to train it by detectron2
@@ -172,12 +180,18 @@ def write_detectron2(model: MaskRcnn, folder: Path) -> tuple[Path, Path]:
 
 
 def _by_stage(weights: dict[str, torch.Tensor], stages: int) -> dict[str, torch.Tensor]:
-    """The weights as a cascade names them: `roi_heads.box_head.fc1.weight` is `roi_heads.box_head.0.fc1.weight`."""
+    """The weights as a cascade names them: `roi_heads.box_head.fc1.weight` is `roi_heads.box_head.0.fc1.weight`, and
+    `roi_heads.box_head_again.fc1.weight`, where there is one, that of all later stages."""
     named = {}
     for name, value in weights.items():
         heads, part, *rest = name.split(".")
-        staged = (heads, part) in (("roi_heads", "box_head"), ("roi_heads", "box_predictor"))
-        named |= {".".join([heads, part, str(i), *rest]): value for i in range(stages)} if staged else {name: value}
+        again = part.endswith("_again")
+        if heads != "roi_heads" or part == "mask_head":
+            named[name] = value
+            continue
+        own_second_head = again or f"{heads}.{part}_again.{'.'.join(rest)}" in weights
+        for stage in range(1, stages) if again else range(1) if own_second_head else range(stages):
+            named[".".join([heads, part.removesuffix("_again"), str(stage), *rest])] = value
     return named
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mkpose_ros.segmentation.maskrcnn.boxes import box_iou, encode
 from mkpose_ros.segmentation.maskrcnn.config import SegmenterTrainConfig
-from mkpose_ros.segmentation.maskrcnn.heads import BOX_POOL, MASK_POOL
+from mkpose_ros.segmentation.maskrcnn.heads import MASK_POOL
 from mkpose_ros.segmentation.maskrcnn.model import BOX_WEIGHTS, RPN_LEVELS, RPN_WEIGHTS, MaskRcnn
 from mkpose_ros.segmentation.maskrcnn.roi_align import roi_align_pyramid
 
@@ -33,7 +33,10 @@ class Truth(NamedTuple):
 def losses(
     model: MaskRcnn, images: Tensor, truths: list[Truth], config: SegmenterTrainConfig, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """The losses of (B, 3, H, W) uint8 images: rpn_objectness, rpn_box, class, box, mask; each a mean."""
+    """The losses of (B, 3, H, W) uint8 images: rpn_objectness, rpn_box, class, box, mask; each a mean.
+
+    A head of its own for the second look learns, as class_again and box_again, from the boxes that the first one moved.
+    """
     pyramid = model.features(images)
     rpn = model.rpn(pyramid)
     result = _rpn_losses(model, rpn, truths, config.rpn_samples, generator)
@@ -116,10 +119,36 @@ def _box_losses(
     model: MaskRcnn, pyramid: dict[str, Tensor], samples: list[tuple[Tensor, Tensor, Tensor]], truths: list[Truth]
 ) -> dict[str, Tensor]:
     boxes = torch.cat([b for b, _, _ in samples])
-    pooled = roi_align_pyramid(
-        pyramid, _picture([b for b, _, _ in samples]), boxes, BOX_POOL, model.config.pool_samples
-    )
-    logits, deltas = model.roi_heads["box_predictor"](model.roi_heads["box_head"](pooled))
+    picture = _picture([b for b, _, _ in samples])
+    logits, deltas = model.look(pyramid, picture, boxes, again=False)
+    result = _look_losses(model, boxes, logits, deltas, samples, truths)
+    if not model.config.own_second_head:
+        return result
+    moved = model.moved(boxes, deltas).detach().split([len(b) for b, _, _ in samples])
+    samples = [_labelled(b, truth, model) for b, truth in zip(moved, truths, strict=True)]
+    boxes, picture = torch.cat([b for b, _, _ in samples]), _picture([b for b, _, _ in samples])
+    again = _look_losses(model, boxes, *model.look(pyramid, picture, boxes, again=True), samples, truths)
+    return result | {f"{name}_again": value for name, value in again.items()}
+
+
+def _labelled(boxes: Tensor, truth: Truth, model: MaskRcnn) -> tuple[Tensor, Tensor, Tensor]:
+    """The boxes, less those that count neither for nor against, their classes and the objects they lie on."""
+    state, matched = _match(boxes, truth, low=0.5, high=0.5, take_best=False)
+    labels = torch.full_like(matched, len(model.config.categories))
+    if len(truth.boxes):
+        labels = torch.where(state == 1, truth.labels[matched], labels)
+    counted = state >= 0
+    return boxes[counted], labels[counted], matched[counted]
+
+
+def _look_losses(
+    model: MaskRcnn,
+    boxes: Tensor,
+    logits: Tensor,
+    deltas: Tensor,
+    samples: list[tuple[Tensor, Tensor, Tensor]],
+    truths: list[Truth],
+) -> dict[str, Tensor]:
     labels = torch.cat([label for _, label, _ in samples])
     wanted = torch.cat([t.boxes[m] if len(t.boxes) else b for (b, _, m), t in zip(samples, truths, strict=True)])
     positive = torch.nonzero(labels < len(model.config.categories)).flatten()

@@ -44,6 +44,8 @@ class MaskRcnn(nn.Module):
         self.roi_heads = nn.ModuleDict(
             {"box_head": BoxHead(config), "box_predictor": BoxPredictor(config), "mask_head": MaskHead(config)}
         )
+        if config.own_second_head:
+            self.roi_heads.update({"box_head_again": BoxHead(config), "box_predictor_again": BoxPredictor(config)})
         self.frozen_features: Callable[[Tensor], dict[str, Tensor]] | None = None  # a faster way of its first stages
         for level in RPN_LEVELS:
             self.register_buffer(f"anchors{level}", anchors_of_level(config, level), persistent=False)
@@ -94,14 +96,16 @@ class MaskRcnn(nn.Module):
     def classify(self, pyramid: dict[str, Tensor], proposals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, 4), scores (N,) and labels (N,) of one picture from its proposals (P, 4).
 
-        Boxes are looked at `box_passes` times, each time where the last one put them, by the same head, and scores
-        come from the mean of the logits (Cascade R-CNN, Cai and Vasconcelos, 2018, has a head for each time).
+        Boxes are looked at `box_passes` times, each time where the last one put them, by the same head or from the
+        second time on by another, and scores come from the mean of the logits (Cascade R-CNN, Cai and Vasconcelos,
+        2018, has a head for each time and the mean of the probabilities).
         """
         config, classes = self.config, len(self.config.categories)
-        boxes, logits = self._look(pyramid, proposals)
+        logits, deltas = self.look(pyramid, 0, proposals, again=False)
+        boxes = self.moved(proposals, deltas)
         for _ in range(config.box_passes - 1):
-            boxes, again = self._look(pyramid, boxes)
-            logits = logits + again
+            others, deltas = self.look(pyramid, 0, boxes, again=True)
+            boxes, logits = self.moved(boxes, deltas), logits + others
         probabilities = torch.softmax(logits / config.box_passes, dim=1)
         boxes = voted(boxes, 1.0 - probabilities[:, classes], config.box_vote_iou)
         scores = probabilities[:, :classes].flatten()  # (P * K,), the class running fastest
@@ -111,9 +115,15 @@ class MaskRcnn(nn.Module):
         kept = nms(apart, scores, config.nms_iou, config.detections, config.min_score)
         return boxes[kept], scores[kept], labels[kept]
 
-    def _look(self, pyramid: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Where one picture's boxes (P, 4) should be (P, 4), and the logits (P, K + 1) of what they hold."""
-        config = self.config
-        hidden = self.roi_heads["box_head"](roi_align_pyramid(pyramid, 0, boxes, BOX_POOL, config.pool_samples))
-        logits, deltas = self.roi_heads["box_predictor"](hidden)
-        return clip_boxes(decode(deltas, boxes, BOX_WEIGHTS), config.input_height, config.input_width), logits
+    def look(
+        self, pyramid: dict[str, Tensor], picture: Tensor | int, boxes: Tensor, again: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits (P, K + 1) and deltas (P, 4) of boxes (P, 4) of one picture or of those at `picture` (P,);
+        `again`: of boxes that were looked at before."""
+        pooled = roi_align_pyramid(pyramid, picture, boxes, BOX_POOL, self.config.pool_samples)
+        suffix = "_again" if again and self.config.own_second_head else ""
+        return self.roi_heads[f"box_predictor{suffix}"](self.roi_heads[f"box_head{suffix}"](pooled))
+
+    def moved(self, boxes: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (P, 4) where the box head's deltas (P, 4) put them, inside the picture."""
+        return clip_boxes(decode(deltas, boxes, BOX_WEIGHTS), self.config.input_height, self.config.input_width)

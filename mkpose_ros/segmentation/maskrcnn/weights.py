@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ def load_imagenet(model: MaskRcnn) -> None:
 def load_trained(model: MaskRcnn, path: Path) -> None:
     """Put such weights into a network, and ImageNet's where they have none. Raises ModelError for another network's."""
     load_imagenet(model)
-    weights = _widened(model, load_weights(path))
+    weights = _doubled(model, _widened(model, load_weights(path)))
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     wrong = sorted(name for name, value in weights.items() if shapes.get(name) != value.shape)
     absent = sorted(name for name in shapes if name not in weights and not name.startswith(BACKBONE))
@@ -43,6 +44,16 @@ def load_trained(model: MaskRcnn, path: Path) -> None:
             f"{len(absent)} are missing ({', '.join(absent[:3])})"
         )
     model.load_state_dict(weights, strict=False)
+
+
+def _doubled(model: MaskRcnn, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a network with one box head for one with a second: both begin as that one."""
+    if not model.config.own_second_head or any("_again." in name for name in weights):
+        return weights
+    first = re.compile(r"roi_heads\.box_(head|predictor)\.")
+    return weights | {
+        first.sub(r"roi_heads.box_\1_again.", name): value for name, value in weights.items() if first.match(name)
+    }
 
 
 def _widened(model: MaskRcnn, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
