@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mkpose_ros.errors import InputError
-from mkpose_ros.resources import share_path
+from mkpose_ros.settings import load_settings
 
 __all__ = ["AugmentConfig", "DataConfig", "OptimConfig", "TrainConfig", "load_train_config", "save_train_config"]
 
@@ -93,20 +92,7 @@ def load_train_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainC
 
     Raises InputError that names the key when it is unknown or of the wrong type.
     """
-    path = Path(path)
-    if not path.exists():
-        path = share_path("config", path.name if path.suffix else f"{path.name}.yaml")
-    try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(TrainConfig), OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides))
-        )
-        config = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"training configuration {path} with {list(overrides)}: {reason}. "
-            "Keys and types are those of mkpose_ros/training/config.py"
-        ) from error
+    config = load_settings(TrainConfig, path, overrides, "Keys and types are those of mkpose_ros/training/config.py")
     _check(config)
     return config
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mkpose_ros.errors import InputError
-from mkpose_ros.resources import share_path
+from mkpose_ros.settings import checked_settings, load_settings
 
 __all__ = ["MaskRcnnConfig", "SegmenterTrainConfig", "config_from_dict", "config_to_dict", "load_segmenter_config"]
+
+HINT = "Keys and types are those of mkpose_ros/segmentation/maskrcnn/config.py"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class MaskRcnnConfig:
     min_score: float = 0.05
 
     def __post_init__(self) -> None:
+        # OmegaConf makes tuples of lists, but not of lists in them.
+        object.__setattr__(self, "anchor_sizes", tuple(tuple(float(s) for s in sizes) for sizes in self.anchor_sizes))
         if self.input_height % 32 or self.input_width % 32:
             raise InputError(
                 f"segmenter config: input {self.input_height}x{self.input_width}, expected multiples of 32"
@@ -93,58 +95,27 @@ class SegmenterTrainConfig:
             )
 
 
+@dataclass
+class _File:
+    model: MaskRcnnConfig
+    train: SegmenterTrainConfig = field(default_factory=SegmenterTrainConfig)
+
+
 def load_segmenter_config(
     path: str | Path, overrides: Sequence[str] = ()
 ) -> tuple[MaskRcnnConfig, SegmenterTrainConfig]:
     """Read a YAML file with the sections `model` and `train`, or a shipped one by name ("segmenter_small").
 
-    An override is "train.steps=100" or "model.backbone=lite2". Raises InputError.
+    An override is "train.steps=100" or "model.backbone=lite2". Raises InputError that names the key when it is unknown
+    or of the wrong type.
     """
-    file = Path(path)
-    file = file if file.suffix in (".yaml", ".yml") else share_path("config", f"{path}.yaml")
-    try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
-        for override in overrides:
-            key, value = override.split("=", 1)
-            section, name = key.split(".", 1)
-            sections[section][name] = yaml.safe_load(value)
-        return _build(MaskRcnnConfig, sections["model"]), _build(SegmenterTrainConfig, sections.get("train") or {})
-    except InputError:
-        raise
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"segmenter config {file}: {error!r}; compare with config/segmenter_small.yaml") from error
-
-
-def _build(kind: type, values: Mapping[str, Any]) -> Any:
-    defaults = {f.name: f.default for f in fields(kind)}
-    known = list(defaults)
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise InputError(f"segmenter config: unknown {', '.join(unknown)}; known are {', '.join(known)}")
-    frozen = {name: _frozen(value) for name, value in values.items()}
-    return kind(**{name: _number(name, value, defaults.get(name)) for name, value in frozen.items()})
-
-
-def _number(name: str, value: Any, default: Any) -> Any:
-    """A setting whose default is a number, as that kind of number: YAML takes 8e-4, without a point, for a word."""
-    if type(default) not in (int, float):
-        return value
-    try:
-        number = float(value)
-        if type(default) is float or number == int(number):
-            return type(default)(number)
-    except (TypeError, ValueError):
-        pass
-    raise InputError(f"segmenter config: {name} is {value!r}, expected a number like {default}")
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+    sections = load_settings(_File, path, overrides, HINT)
+    return sections.model, sections.train
 
 
 def config_from_dict(values: Mapping[str, Any]) -> MaskRcnnConfig:
-    """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-    return _build(MaskRcnnConfig, values)
+    """The inverse of `dataclasses.asdict`, also after a trip through JSON. Raises InputError."""
+    return checked_settings(MaskRcnnConfig, values, "segmenter config", HINT)
 
 
 def config_to_dict(config: MaskRcnnConfig) -> dict[str, Any]:
