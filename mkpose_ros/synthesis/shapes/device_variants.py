@@ -20,7 +20,7 @@ __all__ = ["camera_variant", "laptop_variant"]
 
 
 def camera_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A bright compact, a tele lens, a reflex with battery grip, a rangefinder, a camcorder, a cube, a webcam."""
+    """A thin compact, a tele lens, a reflex with battery grip, a rangefinder, a camcorder, a cube, a webcam."""
     makers = (_compact, _tele, _tall, _rangefinder, _camcorder, _cube, _webcam)
     return assemble(name, "camera", makers[int(rng.choice(7, p=_CAMERA_SHARES))](rng), Symmetry())
 
@@ -36,7 +36,10 @@ def _body(rng: np.random.Generator, w: float, h: float, depth: float, skin: Mate
 
 def _compact(rng: np.random.Generator) -> list[Part]:
     w, h, depth = rng.uniform(0.085, 0.115), rng.uniform(0.05, 0.068), rng.uniform(0.014, 0.028)
-    skin = m.painted(rng, textures.colour(rng, rng.choice(["vivid", "pale", "any"])))
+    if rng.random() < 0.5:
+        skin = m.plastic(rng, rng.choice(["dark", "grey"], p=[0.75, 0.25]))
+    else:
+        skin = m.painted(rng, textures.colour(rng, rng.choice(["vivid", "pale", "any"])))
     r, out = h * rng.uniform(0.26, 0.44), rng.uniform(0.002, 0.012)
     lens = d.camera_lens(rng, r, max(out, 0.004)).turned(d.FACING_FRONT)
     lens = lens.moved(depth - 0.0015, -rng.uniform(0, 0.08) * h, rng.uniform(-0.25, 0.1) * w)
@@ -50,6 +53,8 @@ def _reflex(rng: np.random.Generator, h: float, reach: float) -> list[Part]:
     lens_z, lens_y = rng.uniform(-0.06, 0.02) * w, max(0.0, 0.5 * h - 0.055)
     lens = d.camera_lens(rng, lens_r, reach).turned(d.FACING_FRONT).moved(depth - 0.002, lens_y, lens_z)
     parts = [_body(rng, w, h, depth, skin, "dslr"), lens, d.camera_grip(rng, w, h, depth, lens_z + lens_r, skin)]
+    if rng.random() < 0.6:
+        parts.append(_ribbed_ring(rng, lens_r, reach).moved(depth, lens_y, lens_z))
     if rng.random() < 0.8:
         parts.append(d.camera_prism(rng, depth, lens_r, skin).moved(0.0, 0.5 * h, lens_z))
     if rng.random() < 0.6 and reach > 0.05:  # a hood, as one more hollow barrel
@@ -58,6 +63,15 @@ def _reflex(rng: np.random.Generator, h: float, reach: float) -> list[Part]:
         hood = lathe(hood * (1.0, rng.uniform(0.5, 1.1)), m.plastic(rng, "dark")).turned(d.FACING_FRONT)
         parts.append(hood.moved(depth + reach - 0.014, lens_y, lens_z))
     return parts + d.camera_top(rng, "dslr", w, h, depth, skin)
+
+
+def _ribbed_ring(rng: np.random.Generator, lens_r: float, reach: float) -> Part:
+    """The rubber ring that a zoom or the focus is turned by, around a lens along +x."""
+    start, wide = reach * rng.uniform(0.05, 0.35), reach * rng.uniform(0.15, 0.5)
+    r = lens_r * rng.uniform(1.02, 1.1)
+    ribs = 1.0 - rng.uniform(0.015, 0.05) * (np.arange(2 * int(rng.integers(16, 30))) % 2)
+    ring = np.array([[0.0, start], [r, start], [r, start + wide], [0.0, start + wide]])
+    return lathe(ring, m.rubber(rng), section=ribs).turned(d.FACING_FRONT)
 
 
 def _tele(rng: np.random.Generator) -> list[Part]:

@@ -167,10 +167,12 @@ def _shell(size: np.ndarray, corner: float, bevel: float, materials: tuple[Mater
 
 
 def _waisted(rng: np.random.Generator, part: Part, size: np.ndarray) -> Part:
-    """The remote drawn in at its waist and bowed, each in some draws."""
+    """The remote drawn in at its waist, bowed, and with a round underside, each in some draws."""
     along = 2.0 * part.vertices[:, 0] / size[0]
     waist = rng.uniform(0.08, 0.25) if rng.random() < 0.4 else 0.0
     narrow = 1.0 - waist * np.exp(-(((along - rng.uniform(-0.4, 0.3)) / rng.uniform(0.3, 0.5)) ** 2))
     bow = rng.uniform(-0.01, 0.016) if rng.random() < 0.4 else 0.0
+    belly = rng.uniform(0.1, 0.35) * size[2] if rng.random() < 0.35 else 0.0
+    below = (part.vertices[:, 1] < 0.3 * size[1]) * np.clip(1.0 - (2.0 * part.vertices[:, 2] / size[2]) ** 2, 0.0, 1.0)
     vertices = part.vertices * np.stack([np.ones_like(narrow), np.ones_like(narrow), narrow], axis=-1)
-    return replace(part, vertices=vertices + (bow * along**2)[:, None] * np.array([0.0, 1.0, 0.0]))
+    return replace(part, vertices=vertices + (bow * along**2 - belly * below)[:, None] * np.array([0.0, 1.0, 0.0]))
