@@ -20,6 +20,7 @@ COMMANDS = {
     "view": ("mkpose_ros.commands.view:view", "Look at a result or a data-set frame in 3D."),
     "synth": ("mkpose_ros.commands.synth:synth", "Render RGB-D scenes with ground truth."),
     "meshes": ("mkpose_ros.commands.meshes:meshes", "Turn folders of meshes into canonical, metric shapes."),
+    "shapes": ("mkpose_ros.commands.shapes:shapes", "Draw the shapes that scenes are made of."),
     "data": ("mkpose_ros.commands.data:data", "Inspect data sets."),
     "train": ("mkpose_ros.commands.train:train", "Train MK-Pose or the segmenter."),
     "ablate": ("mkpose_ros.commands.train:ablate", "Train the paper's ablations on equal budgets."),

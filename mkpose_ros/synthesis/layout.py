@@ -20,10 +20,10 @@ from mkpose_ros.geometry.rotations import compose_pose
 from mkpose_ros.synthesis.scene import Placed
 from mkpose_ros.synthesis.shapes.base import Shape
 
-__all__ = ["OPEN_VESSELS", "arrange", "footprint", "resting_rotation", "stable_rotations"]
+__all__ = ["OPEN_VESSELS", "UPRIGHT", "arrange", "footprint", "resting_rotation", "stable_rotations"]
 
 OPEN_VESSELS = ("bowl", "cup", "glass", "mug")
-_UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # object y -> world z
+UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # object y -> world z
 _LEVI_CIVITA = np.zeros((3, 3, 3))
 _LEVI_CIVITA[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = 1.0
 _LEVI_CIVITA[[0, 2, 1], [2, 1, 0], [1, 0, 2]] = -1.0
@@ -60,10 +60,10 @@ def resting_rotation(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray
     """A rotation (3, 3) to the world in which the shape rests, turned at random, and whether it is the upright one."""
     spin = Rotation.from_rotvec([0.0, 0.0, rng.uniform(0.0, 2.0 * np.pi)]).as_matrix()
     if rng.random() < 0.72:
-        return spin @ _UPRIGHT, True
+        return spin @ UPRIGHT, True
     rotations, weights = stable_rotations(shape)
     if len(rotations) == 0:
-        return spin @ _UPRIGHT, True
+        return spin @ UPRIGHT, True
     R = rotations[int(rng.choice(len(rotations), p=weights / weights.sum()))]
     return spin @ R, bool(R[2, 1] > 0.99)
 

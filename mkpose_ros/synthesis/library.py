@@ -98,6 +98,15 @@ class ShapeLibrary:
         """How many real meshes of a category this split has."""
         return len(self._real.get(category, []))
 
+    def generates(self, category: str) -> bool:
+        """Whether shapes of a category can be generated; else it has real meshes only."""
+        return category in GENERATORS
+
+    def variants(self, category: str) -> range:
+        """The indices of a category's unusual shapes; of none where it has no variants or the split draws none."""
+        first = _INSTANCES[self.split]
+        return range(first, first + (_VARIANTS[self.split] if category in VARIANTS else 0))
+
     def _known(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys([*GENERATORS, *self._real]))
 
