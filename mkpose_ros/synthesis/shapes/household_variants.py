@@ -16,11 +16,16 @@ from mkpose_ros.types import Symmetry
 
 __all__ = ["cutlery_variant", "remote_variant"]
 
+_CUTLERY = {"knife": 0.14, "steak knife": 0.1, "table knife": 0.26, "spoon": 0.18, "ladle": 0.08, "fork": 0.24}
+
 
 def cutlery_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A kitchen or steak knife, a large, wooden or plastic spoon, a broad or slim fork, a tea spoon."""
-    kind = rng.choice(["knife", "steak knife", "spoon", "ladle", "fork"], p=[0.2, 0.15, 0.25, 0.12, 0.28])
-    parts = _knife(rng, kind == "knife") if "knife" in kind else _spoon_or_fork(rng, str(kind))
+    """A kitchen, steak or one-piece table knife, a large, wooden or plastic spoon, a broad or slim fork, a tea spoon."""
+    kind = str(rng.choice(list(_CUTLERY), p=list(_CUTLERY.values())))
+    if kind == "table knife":
+        parts = [_table_knife(rng)]
+    else:
+        parts = _knife(rng, kind == "knife") if "knife" in kind else _spoon_or_fork(rng, kind)
     return assemble(name, "cutlery", parts, Symmetry())
 
 
@@ -69,6 +74,24 @@ def _knife(rng: np.random.Generator, kitchen: bool) -> list[Part]:
     rivet, _ = Profile(0, -0.51 * thick).to(0.003, -0.51 * thick).to(0.003, 0.51 * thick).to(0, 0.51 * thick).build(2)
     spots = [(grip_l * f, -0.5 * wide) for f in (0.2, 0.5, 0.8)]
     return [blade, grip, repeated(lathe(rivet, _steel(rng), segments=12), spots)]
+
+
+def _table_knife(rng: np.random.Generator) -> Part:
+    """One bar of metal or plastic, hardly waisted where the grip ends, with a round or slanting tip."""
+    length, wide = float(rng.uniform(0.15, 0.245)), float(rng.uniform(0.013, 0.024))
+    material = _steel(rng) if rng.random() < 0.8 else m.plastic(rng, rng.choice(["pale", "dark", "any"]))
+    t = np.concatenate([np.linspace(0.0, 0.86, 22), np.linspace(0.88, 1.0, 10)])
+    bolster = rng.uniform(0.38, 0.58)
+    grip = rng.uniform(0.6, 1.0) + (rng.uniform(0.5, 1.0) - 1.0) * np.clip(t / bolster, 0.0, 1.0) ** 2
+    blade = 1.0 - rng.uniform(0.0, 0.25) * np.clip((t - bolster) / (1.0 - bolster), 0.0, 1.0)
+    mixed = np.clip((t - bolster) / rng.uniform(0.02, 0.12), 0.0, 1.0)
+    across = wide * (grip + (blade - grip) * mixed)
+    tip = np.clip((t - rng.uniform(0.82, 0.95)) / 0.18, 0.0, 1.0)
+    low = -across * (1.0 - rng.uniform(0.5, 0.95) * (tip / tip[-1]) ** rng.uniform(1.6, 3.5))
+    high = -across * rng.uniform(0.0, 0.25) * (tip / tip[-1]) ** 2
+    low[0] = 0.5 * low[1] + 0.5 * high[1]
+    thick = rng.uniform(0.002, 0.007) + (rng.uniform(0.001, 0.0025) - 0.002) * np.clip(1.5 * mixed, 0.0, 1.0)
+    return _bar(length * t, low, high, np.maximum(thick, 0.001), material, rng.uniform(2.0, 4.0))
 
 
 def _spoon_or_fork(rng: np.random.Generator, kind: str) -> list[Part]:

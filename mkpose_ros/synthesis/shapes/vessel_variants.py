@@ -29,11 +29,11 @@ _COFFEE, _BEER, _MILK = (0.2, 0.1, 0.05), (0.8, 0.5, 0.1), (0.92, 0.9, 0.85)
 
 # style: share, height (m), radius of the belly / height
 _POTS = {
-    "tall": (0.34, (0.13, 0.22), (0.27, 0.37)),
-    "kettle": (0.18, (0.09, 0.14), (0.55, 0.7)),
+    "tall": (0.28, (0.13, 0.22), (0.27, 0.37)),
+    "kettle": (0.16, (0.09, 0.14), (0.55, 0.7)),
     "low": (0.15, (0.06, 0.095), (0.75, 1.0)),
-    "moka": (0.15, (0.1, 0.18), (0.26, 0.34)),
-    "jug": (0.18, (0.09, 0.17), (0.33, 0.5)),
+    "moka": (0.13, (0.1, 0.18), (0.26, 0.34)),
+    "jug": (0.28, (0.09, 0.21), (0.31, 0.5)),
 }
 
 # style: share, height (m), radius of the rim (m)
@@ -85,7 +85,7 @@ def mug_variant(rng: np.random.Generator, name: str) -> Shape:
 
 def cup_variant(rng: np.random.Generator, name: str) -> Shape:
     """A cup without a handle: a coffee-to-go cup with lid and sleeve, a party cup, a plain cylinder, a tumbler."""
-    style = str(rng.choice(["to go", "party", "cylinder", "rolled"], p=[0.36, 0.24, 0.22, 0.18]))
+    style = str(rng.choice(["to go", "party", "cylinder", "rolled"], p=[0.46, 0.2, 0.19, 0.15]))
     h = float(rng.uniform(0.08, 0.16) if style == "to go" else rng.uniform(0.075, 0.135))
     top = 0.5 * h * float(rng.uniform(0.56, 0.85) if style == "to go" else rng.uniform(0.66, 0.9))
     base = top if style == "cylinder" else top * rng.uniform(0.62, 0.85)
@@ -96,9 +96,10 @@ def cup_variant(rng: np.random.Generator, name: str) -> Shape:
         return assemble(name, "cup", [_open(profile, wall, 2 * wall, _any_ware(rng))], ROUND)
     lidded = style == "to go" and rng.random() < 0.7
     if style == "to go":
-        outside = Material(m.one_of(rng, ((0.93, 0.93, 0.91), (0.66, 0.49, 0.33), (0.12, 0.11, 0.11))), 0.75)
+        paper = ((0.93, 0.93, 0.91), (0.96, 0.93, 0.84), (0.66, 0.49, 0.33), (0.12, 0.11, 0.11))
+        outside = Material(m.one_of(rng, paper), float(rng.uniform(0.2, 0.8)))
         sleeve = m.one_of(
-            rng, (outside, m.printed(rng), Material(textures.colour(rng), 0.8), Material((0.6, 0.45, 0.3), 0.9))
+            rng, (outside, outside, m.printed(rng), Material(textures.colour(rng), 0.8), Material((0.6, 0.45, 0.3), 0.9))
         )
         ware = (outside, sleeve, Material((0.9, 0.9, 0.87), 0.7))
         low, high = rng.uniform(0.15, 0.35), rng.uniform(0.6, 0.85)
