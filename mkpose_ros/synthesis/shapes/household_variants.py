@@ -20,7 +20,7 @@ _CUTLERY = {"knife": 0.14, "steak knife": 0.1, "table knife": 0.26, "spoon": 0.1
 
 
 def cutlery_variant(rng: np.random.Generator, name: str) -> Shape:
-    """A kitchen, steak or one-piece table knife, a large, wooden or plastic spoon, a broad or slim fork, a tea spoon."""
+    """A kitchen, steak or one-piece table knife, a large, wooden or plastic spoon, a broad or slim fork."""
     kind = str(rng.choice(list(_CUTLERY), p=list(_CUTLERY.values())))
     if kind == "table knife":
         parts = [_table_knife(rng)]

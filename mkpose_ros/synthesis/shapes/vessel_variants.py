@@ -98,9 +98,8 @@ def cup_variant(rng: np.random.Generator, name: str) -> Shape:
     if style == "to go":
         paper = ((0.93, 0.93, 0.91), (0.96, 0.93, 0.84), (0.66, 0.49, 0.33), (0.12, 0.11, 0.11))
         outside = Material(m.one_of(rng, paper), float(rng.uniform(0.2, 0.8)))
-        sleeve = m.one_of(
-            rng, (outside, outside, m.printed(rng), Material(textures.colour(rng), 0.8), Material((0.6, 0.45, 0.3), 0.9))
-        )
+        card = (Material(textures.colour(rng), 0.8), Material((0.6, 0.45, 0.3), 0.9))
+        sleeve = m.one_of(rng, (outside, outside, m.printed(rng), *card))
         ware = (outside, sleeve, Material((0.9, 0.9, 0.87), 0.7))
         low, high = rng.uniform(0.15, 0.35), rng.uniform(0.6, 0.85)
         for t, thick, band in ((low, 0.0, 0), (low, 0.0008, 1), (high, 0.0008, 1), (high, 0.0, 1)):
