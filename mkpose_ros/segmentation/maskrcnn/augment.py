@@ -58,13 +58,13 @@ def relief_of_view(
 
 
 def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other light, white balance, focus, motion, noise and compression; (H, W, 3) uint8 in and out."""
+    """Other light, white balance, focus, motion, noise, sharpening and compression; (H, W, 3) uint8 in and out."""
     table = np.arange(256, dtype=np.float32)[:, None] / 255.0
     gain = np.exp(rng.normal(0.0, 0.25)) * np.exp(rng.normal(0.0, 0.08, 3))
     table = np.clip((table ** np.exp(rng.normal(0.0, 0.2)) - 0.5) * np.exp(rng.normal(0.0, 0.2)) + 0.5, 0, 1) * gain
     image = np.stack([cv2.LUT(image[..., c], _as_bytes(table[:, c] * 255.0)) for c in range(3)], axis=-1)
     if rng.random() < 0.5:
-        image = _saturate(image, float(np.exp(rng.normal(-0.25, 0.45))) if rng.random() < 0.85 else 0.0)
+        image = _saturate(image, float(np.exp(rng.normal(-0.1, 0.45))) if rng.random() < 0.85 else 0.0)
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
     elif rng.random() < 0.15:
@@ -72,6 +72,10 @@ def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1.0, 12.0)
         image = _as_bytes(image + grain)
+    if rng.random() < 0.3:  # depth cameras sharpen what they see, noise too
+        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.6))
+        amount = rng.uniform(0.3, 2.5)
+        image = cv2.addWeighted(image, 1.0 + amount, soft, -amount, 0.0)
     if rng.random() < 0.4:
         _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
